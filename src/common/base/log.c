@@ -1,0 +1,194 @@
+/*
+ * The log: one line per fact, to stderr. See log.h.
+ */
+#include "common/base/log.h"
+#include "common/base/err.h"
+
+#include <jansson.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Longer than any err; a longer message is cut. */
+#define LOG_LINE_BYTES 4096
+
+static enum log_level log_level_now = LOG_LEVEL_INFO;
+static enum log_format log_format_now = LOG_FORMAT_TEXT;
+static bool log_journal;
+static char log_process_name[64] = "master";
+
+static const struct {
+	const char *name;
+	int priority; /* of syslog(3) */
+} log_levels[] = {
+	[LOG_LEVEL_ERROR] = { "error", 3 },
+	[LOG_LEVEL_WARN] = { "warn", 4 },
+	[LOG_LEVEL_INFO] = { "info", 6 },
+	[LOG_LEVEL_DEBUG] = { "debug", 7 },
+};
+
+void
+log_init(enum log_level level, enum log_format format)
+{
+	log_level_now = level;
+	log_format_now = format;
+	log_journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+void
+log_set_level(enum log_level level)
+{
+	log_level_now = level;
+}
+
+enum log_level
+log_level(void)
+{
+	return log_level_now;
+}
+
+void
+log_set_process(const char *name)
+{
+	snprintf(log_process_name, sizeof(log_process_name), "%s", name);
+}
+
+const char *
+log_process(void)
+{
+	return log_process_name;
+}
+
+const char *
+log_level_name(enum log_level level)
+{
+	return log_levels[level].name;
+}
+
+bool
+log_level_parse(const char *name, enum log_level *level)
+{
+	for (int i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++) {
+		if (strcmp(name, log_levels[i].name) == 0) {
+			*level = (enum log_level)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+log_time(char *buf, size_t size)
+{
+	struct timespec ts;
+	struct tm tm;
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	gmtime_r(&ts.tv_sec, &tm);
+	n = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(buf + n, size - n, ".%03ldZ", ts.tv_nsec / 1000000);
+}
+
+static int
+log_text_line(char *line, size_t size, enum log_level level,
+    const char *message)
+{
+	char when[40];
+
+	if (log_journal)
+		return snprintf(line, size, "<%d>%s: %s",
+		    log_levels[level].priority, log_process_name, message);
+	log_time(when, sizeof(when));
+	return snprintf(line, size, "%s chimpd[%d] %s %s: %s", when,
+	    (int)getpid(), log_levels[level].name, log_process_name, message);
+}
+
+static int
+log_json_line(char *line, size_t size, enum log_level level,
+    const char *message)
+{
+	char when[40];
+	json_t *o;
+	size_t n;
+
+	log_time(when, sizeof(when));
+	/* NULL when the message is not UTF-8. */
+	o = json_pack("{s:s, s:i, s:s, s:s, s:s}", "time", when, "pid",
+	    (int)getpid(), "level", log_levels[level].name, "process",
+	    log_process_name, "message", message);
+	if (o == NULL)
+		return snprintf(line, size,
+		    "{\"level\":\"error\",\"message\":\"a message that is not "
+		    "UTF-8 was left out\"}");
+	n = json_dumpb(o, line, size - 1, JSON_COMPACT);
+	json_decref(o);
+	if (n > size - 1)
+		n = size - 1;
+	line[n] = '\0';
+	return (int)n;
+}
+
+static void
+log_write(enum log_level level, const char *message)
+{
+	char line[LOG_LINE_BYTES + 256];
+	ssize_t done;
+	int n;
+
+	if (log_format_now == LOG_FORMAT_JSON)
+		n = log_json_line(line, sizeof(line) - 1, level, message);
+	else
+		n = log_text_line(line, sizeof(line) - 1, level, message);
+	if (n > (int)sizeof(line) - 2)
+		n = (int)sizeof(line) - 2;
+	/* A line break inside a message must not forge a line. */
+	for (int i = 0; i < n; i++)
+		if ((unsigned char)line[i] < ' ' && line[i] != '\t')
+			line[i] = ' ';
+	line[n++] = '\n';
+	/* Where stderr is full or closed there is nobody left to tell. */
+	done = write(STDERR_FILENO, line, (size_t)n);
+	(void)done;
+}
+
+static void
+log_vprintf(enum log_level level, const char *fmt, va_list ap)
+{
+	char message[LOG_LINE_BYTES];
+
+	if (level > log_level_now)
+		return;
+	vsnprintf(message, sizeof(message), fmt, ap);
+	log_write(level, message);
+}
+
+#define LOG_FUNCTION(name, level)              \
+	void name(const char *fmt, ...)        \
+	{                                      \
+		va_list ap;                    \
+		va_start(ap, fmt);             \
+		log_vprintf(level, fmt, ap);   \
+		va_end(ap);                    \
+	}
+
+LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)
+LOG_FUNCTION(log_warn, LOG_LEVEL_WARN)
+LOG_FUNCTION(log_info, LOG_LEVEL_INFO)
+LOG_FUNCTION(log_debug, LOG_LEVEL_DEBUG)
+
+void
+log_err(enum log_level level, const struct err *err)
+{
+	char message[LOG_LINE_BYTES];
+
+	if (level > log_level_now)
+		return;
+	snprintf(message, sizeof(message), "%s%s%s", err->message,
+	    err->hint[0] ? "; " : "", err->hint);
+	log_write(level, message);
+}

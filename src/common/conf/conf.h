@@ -1,0 +1,235 @@
+/*
+ * The configuration: what chimpd.conf and its included app files say.
+ *
+ * Text becomes a struct conf in one place only, a short-lived child
+ * (conf_parse: libConfuse's scanner may call exit). The child hands the
+ * checked result to the master as JSON (conf_to_json, conf_from_json), so that
+ * the master never sees the scanner; roles inherit the struct by fork.
+ *
+ * Every key stands once, in the tables of conf_keys.c: parser, checks,
+ * defaults, -T and the manual are made from them.
+ */
+#ifndef CHIMP_CONF_CONF_H
+#define CHIMP_CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/log.h"
+
+struct err;
+struct arena;
+
+/* A list of strings; items[count] is NULL. */
+struct conf_strings {
+	char **items;
+	int count;
+};
+
+struct conf_log {
+	char *level;  /* "error" "warn" "info" "debug" */
+	char *format; /* "text" "json" */
+};
+
+struct conf_database {
+	char *mode;	/* "postgres" or "embedded" once parsed; the file
+			 * may say "auto" */
+	char *url;	/* libpq URL or keywords; in embedded mode made by
+			 * conf_parse from data_dir */
+	char *data_dir; /* embedded: PGDATA; the socket lies in a folder
+			 * beside it, see conf_embedded_socket_dir */
+	int64_t pool_min;
+	int64_t pool_max;
+	int64_t pool_idle_ms;
+	int64_t pool_life_ms;
+	int64_t connect_timeout_ms;
+	int64_t statement_timeout_ms;	  /* for every connection; 0 = none */
+	int64_t start_timeout_ms;	  /* for the first connection */
+	int64_t max_connections;	  /* embedded: of PostgreSQL */
+	int64_t shared_buffers_bytes;	  /* embedded */
+	struct conf_strings settings;	  /* embedded: more "name=value" */
+};
+
+struct conf_http {
+	bool present;
+	int64_t processes;
+	struct conf_strings listen; /* "host:port", "[v6]:port", "unix:/path" */
+	int64_t read_header_timeout_ms;
+	int64_t read_timeout_ms;
+	int64_t write_timeout_ms;
+	int64_t idle_timeout_ms;
+	int64_t request_timeout_ms;
+	int64_t body_max_bytes;
+	int64_t wait_max_ms;
+	int64_t max_connections; /* clients at once per process */
+	int64_t max_requests_waiting; /* for a connection, per process */
+};
+
+struct conf_worker {
+	char *name; /* the class */
+	int64_t processes;
+	int64_t concurrency;
+	struct conf_strings queues; /* exact names or patterns "a.*", "*" */
+	int64_t lease_ms;
+	int64_t poll_ms;
+};
+
+struct conf_cron {
+	bool present;
+	int64_t processes;
+};
+
+struct conf_subscriber {
+	bool present;
+	int64_t processes;
+};
+
+/*
+ * A handler names exactly one of its members. In this version only sql and
+ * action are accepted; the others are refused with their name.
+ */
+struct conf_handler {
+	char *sql;    /* "schema.function", checked for that shape */
+	char *action; /* name of an action of any app */
+};
+
+struct conf_action {
+	char *name;
+	struct conf_handler handler;
+	char *args; /* signature, "" = the input passes unchecked */
+	bool readonly;
+};
+
+struct conf_route {
+	char *pattern; /* "METHOD /path/{param}" */
+	struct conf_handler handler; /* action or sql */
+	char *args;    /* signature when the route names sql itself */
+	bool readonly;
+	int64_t status; /* of a success with a result; 200 */
+};
+
+/* Retry policy shared by queues and subscriptions. */
+struct conf_retry {
+	int64_t max_attempts;
+	int64_t retry_delay_ms;
+	int64_t retry_delay_max_ms;
+	char *backoff; /* "constant" "linear" "exponential" */
+};
+
+struct conf_queue {
+	char *name;
+	struct conf_handler handler;
+	struct conf_retry retry;
+	int64_t timeout_ms; /* of one attempt; 0 = none */
+	char *dead_letter;  /* queue for dead letters; "" = NAME.dlq if any */
+	int64_t priority;   /* of its jobs, unless enqueue says another */
+};
+
+struct conf_subscription {
+	char *name;
+	char *event; /* exact name or "order.*" */
+	struct conf_handler handler;
+	struct conf_retry retry;
+	int64_t lanes;
+	int64_t batch;	  /* events per transaction at most */
+	char *from;	  /* "now" or "beginning" */
+	char *on_failure; /* "park" or "pause" */
+	bool idempotent;  /* accepted; always so for sql handlers */
+};
+
+struct conf_schedule { /* cron "name" { ... } */
+	char *name;
+	char *schedule; /* the expression */
+	char *timezone;
+	struct conf_handler handler;
+	char *misfire; /* "skip" "latest" "all(N)" */
+	char *overlap; /* "allow" "skip" "queue_one" */
+	int64_t jitter_ms;
+};
+
+struct conf_app {
+	char *name;
+	char *dir;	  /* folder of the app file; migrations go by it */
+	char *migrations; /* folder, absolute once parsed; "" = none */
+	struct conf_action *actions;
+	size_t n_actions;
+	struct conf_route *routes;
+	size_t n_routes;
+	struct conf_queue *queues;
+	size_t n_queues;
+	struct conf_subscription *subscriptions;
+	size_t n_subscriptions;
+	struct conf_schedule *schedules;
+	size_t n_schedules;
+};
+
+struct conf {
+	struct arena *arena; /* owns everything below */
+	char *path;	     /* of chimpd.conf */
+	char *node;
+	char *pid_file; /* "" = none */
+	char *user;	/* "" = stay */
+	int64_t stop_timeout_ms;
+	int64_t start_timeout_ms;
+	int64_t restart_delay_max_ms;
+	int64_t watchdog_ms;
+	bool background_workers; /* false: DISABLE_BACKGROUND_WORKERS */
+	struct conf_log log;
+	struct conf_database database;
+	struct conf_http http;
+	struct conf_worker *workers;
+	size_t n_workers;
+	struct conf_cron cron;
+	struct conf_subscriber subscriber;
+	struct conf_app *apps;
+	size_t n_apps;
+};
+
+/*
+ * Read, expand, apply the environment (design.md section 3), check. May call
+ * exit(2) on a read error inside libConfuse: call it in a process that can be
+ * spared. The error begins with "FILE:LINE: " and names the key and, for an
+ * unknown key, the nearest right name. NULL on error.
+ */
+struct conf *conf_parse(const char *path, struct err *err);
+void conf_free(struct conf **conf);
+
+/*
+ * conf_parse in a forked child: what the master calls at start and at
+ * reload. Blocks until the child has ended.
+ */
+struct conf *conf_load(const char *path, struct err *err);
+
+/* The hand-over to the master. The caller frees the text. */
+char *conf_to_json(const struct conf *conf);
+struct conf *conf_from_json(const char *text, struct err *err);
+
+/* -T: the effective configuration as a configuration file, passwords masked,
+ * with the connection arithmetic as comments. The caller frees the text. */
+char *conf_print(const struct conf *conf);
+
+/* A copy of `url` whose password is "***"; the caller frees it. */
+char *conf_mask_url(const char *url);
+
+/* Connections that all processes of this node may open at once. */
+struct conf_budget {
+	int64_t http;	    /* processes * pool_max */
+	int64_t worker;	    /* sum of processes * (concurrency + 2) */
+	int64_t cron;	    /* processes * CONF_CRON_CONNECTIONS */
+	int64_t subscriber; /* processes * CONF_SUBSCRIBER_CONNECTIONS */
+	int64_t extra;	    /* short-lived children */
+	int64_t total;
+};
+enum { CONF_CRON_CONNECTIONS = 2, CONF_SUBSCRIBER_CONNECTIONS = 10,
+	CONF_EXTRA_CONNECTIONS = 1, CONF_CONTROL_CONNECTIONS = 1 };
+void conf_budget(const struct conf *conf, struct conf_budget *budget);
+
+/* Where the embedded PostgreSQL's socket lies: DATA_DIR + ".sock". */
+char *conf_embedded_socket_dir(const struct conf *conf);
+
+/* All registrations of all apps as JSON, as chimp.register_apps takes it
+ * (sql/registry.sql describes it). The caller frees the text. */
+char *conf_apps_json(const struct conf *conf);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * How `sql = "schema.function"` handlers are called. The one place where a
+ * statement is made from a configured name; the name is checked and quoted.
+ *
+ * All statements take and return text forms of jsonb.
+ */
+#ifndef CHIMP_HANDLERS_SQL_H
+#define CHIMP_HANDLERS_SQL_H
+
+#include <stdbool.h>
+
+#include "common/pg/link.h"
+
+/* True for "schema.function" made of letters, digits, _ and $. */
+bool sql_handler_valid(const char *function);
+
+/* select F($1): the input of an action. */
+struct pg_stmt *sql_handler_action(const char *function);
+
+/* select chimp.job_done(job, token, F(chimp.job_begin(job, token))): begin
+ * checks the claim and returns the payload, done closes the job in the same
+ * transaction; a stale token raises in either. Parameters: job, token. */
+struct pg_stmt *sql_handler_job(const char *function);
+
+/* select chimp.lane_advance($1..$6, F($7)): handles one event and moves the
+ * lane's cursor in one transaction. Parameters: lane, epoch, from_tick,
+ * from_id, tick, id, event. */
+struct pg_stmt *sql_handler_event(const char *function);
+
+void sql_handler_free(struct pg_stmt **stmt);
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * Roles: what a child of the master can be, and what all children share.
+ *
+ * The master (supervisor/) knows only this header: it forks, and the child
+ * calls role_main, which never returns. role.c is the common birth of a child:
+ * signals, title, loop, the pipe to the master, heartbeats, the control
+ * connection with the registration in chimp.processes and its lease. A role
+ * fills in struct role.
+ */
+#ifndef CHIMP_ROLES_ROLE_H
+#define CHIMP_ROLES_ROLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/loop.h"
+#include "common/base/msg.h"
+#include "common/base/uuid.h"
+#include "common/conf/conf.h"
+#include "common/pg/link.h"
+
+struct child;
+
+/* What the master tells a child at birth; lives in the child for ever. */
+struct birth {
+	const struct conf *conf;
+	const struct role *role;
+	const struct conf_worker *worker; /* its class; NULL for other roles */
+	int index;	     /* of the slot in its role or class, from 0 */
+	uint32_t slot;	     /* the master's number of the slot */
+	uint32_t generation; /* how many processes the slot has had */
+	char id[UUID_TEXT_BYTES];      /* of this process */
+	char node_id[UUID_TEXT_BYTES]; /* of the master's birth */
+	char previous[UUID_TEXT_BYTES]; /* the slot's last process, "" if it
+					 * ended well: it is rescued again */
+	int master_fd;	       /* SOCK_SEQPACKET, see msg.h */
+	const int *listen_fds; /* bound and listening; http only */
+	int n_listen;
+	int64_t master_pid; /* to notice that the master died before */
+};
+
+struct role {
+	const char *name;
+	struct loop *(*loop_new)(void);
+	/* Make the role's state (child->state) and start working; -1 with
+	 * an error ends the process with status 78. */
+	int (*start)(struct child *child, struct err *err);
+	/* Stop taking new work; call child_finished when none is left. After
+	 * deadline_ms (0 = none) role.c calls abandon, then exits. */
+	void (*drain)(struct child *child, int64_t deadline_ms);
+	/* Any below may be NULL. */
+	/* Cancel and release what is still running. */
+	void (*abandon)(struct child *child);
+	/* The process is registered (anew) in chimp.processes. */
+	void (*registered)(struct child *child);
+	/* The lease was lost: others may own its work; drop it all. */
+	void (*evicted)(struct child *child);
+	void (*db_lost)(struct child *child);
+	void (*notified)(struct child *child, const char *channel,
+	    const char *payload);
+	/* Fill busy, capacity and text of a heartbeat. */
+	void (*status)(struct child *child, struct msg *heartbeat);
+	const char *const *listen; /* channels of the control connection */
+};
+
+struct child {
+	const struct birth *birth;
+	struct loop *loop;
+	struct pg_link *control; /* one connection: registration, lease,
+				  * notifications, the role's own short calls */
+	bool draining;
+	bool registered; /* chimp.processes has its row, as far as known */
+	char name[64];	 /* "worker/default/0" */
+	void *state;	 /* the role's own */
+	struct child_priv *priv; /* role.c's own */
+};
+
+/* The table of roles, by name: http, worker, cron, subscriber. */
+extern const struct role role_http, role_worker, role_cron, role_subscriber;
+const struct role *role_find(const char *name);
+
+/* Runs in the forked child after the master's resources are closed. */
+void role_main(const struct birth *birth) __attribute__((noreturn));
+
+/*
+ * The short-lived child that runs SQL before the roles start: waits for the
+ * database, migrates chimp's schema and the apps', registers the apps, checks
+ * handlers and the connection budget. Returns an exit status: 0, 1, or 78; the
+ * error has been logged.
+ */
+int role_prepare(const struct conf *conf, const char *node_id);
+
+/* For roles. */
+void child_ready(struct child *child);	  /* serves: tell the master, once */
+void child_finished(struct child *child); /* drained: deregister, exit 0 */
+
+#endif
