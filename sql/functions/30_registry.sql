@@ -1,0 +1,182 @@
+-- Registrations: what the apps of the live nodes have named.
+
+create or replace function chimp.check_handler(app text, kind text, name text, handler text)
+returns void language plpgsql as $$
+declare
+	f regprocedure;
+begin
+	begin
+		f := to_regprocedure(handler || '(jsonb)');
+	exception when others then
+		f := null;
+	end;
+	if f is null then
+		raise exception 'app "%": % "%": function %(jsonb) does not exist', app, kind, name, handler
+			using errcode = 'CH002',
+			hint = 'create it in a migration of the app, with exactly one parameter of type jsonb';
+	end if;
+	if (select p.prorettype <> 'jsonb'::regtype or p.proretset from pg_proc p where p.oid = f) then
+		raise exception 'app "%": % "%": function %(jsonb) must return jsonb', app, kind, name, handler
+			using errcode = 'CH002';
+	end if;
+end $$;
+comment on function chimp.check_handler(text, text, text, text) is
+	'Raise CH002 unless the handler exists as function(jsonb) returns jsonb.';
+
+create or replace function chimp.registry_sweep() returns void
+language sql as $$
+	update chimp.registration r set active = false
+	where r.active and not exists (
+		select from chimp.node_registration n where (n.kind, n.name) = (r.kind, r.name));
+	update chimp.schedule s set active = r.active
+	from chimp.registration r
+	where r.kind = 'schedule' and r.name = s.name and s.active <> r.active;
+	update chimp.queue q set active = r.active
+	from chimp.registration r
+	where r.kind = 'queue' and r.name = q.name and q.active <> r.active;
+	update chimp.subscription s set active = r.active
+	from chimp.registration r
+	where r.kind = 'subscription' and r.name = s.name and s.active <> r.active;
+$$;
+comment on function chimp.registry_sweep() is
+	'End registrations that no live node has, in all tables that carry them. Queues keep accepting jobs, subscriptions keep their cursors.';
+
+-- One row per registration of all apps: kind, name, app, definition.
+create or replace function chimp.app_registrations(apps jsonb)
+returns table (kind text, name text, app text, definition jsonb)
+language sql immutable as $$
+	select k.kind, coalesce(d.value ->> 'name', d.value ->> 'pattern'), a.value ->> 'name', d.value
+	from jsonb_array_elements(apps -> 'apps') a,
+	(values ('action', 'actions'), ('route', 'routes'), ('queue', 'queues'),
+		('subscription', 'subscriptions'), ('schedule', 'schedules')) k (kind, member),
+	jsonb_array_elements(coalesce(a.value -> k.member, '[]')) d
+$$;
+
+create or replace function chimp.queue_put(name text, d jsonb) returns int
+language plpgsql as $$
+declare
+	q chimp.queue;
+	wake text;
+begin
+	insert into chimp.queue as o (name, handler, max_attempts, retry_delay_ms, retry_delay_max_ms,
+		backoff, timeout_ms, dead_letter, priority)
+	values ($1, d ->> 'sql', (d ->> 'max_attempts')::int, (d ->> 'retry_delay_ms')::bigint,
+		(d ->> 'retry_delay_max_ms')::bigint, d ->> 'backoff', (d ->> 'timeout_ms')::bigint,
+		d ->> 'dead_letter', (d ->> 'priority')::int)
+	on conflict on constraint queue_name_key do update set
+		handler = excluded.handler, max_attempts = excluded.max_attempts,
+		retry_delay_ms = excluded.retry_delay_ms, retry_delay_max_ms = excluded.retry_delay_max_ms,
+		backoff = excluded.backoff, timeout_ms = excluded.timeout_ms,
+		dead_letter = excluded.dead_letter, priority = excluded.priority, active = true
+	returning * into q;
+	if q.wake is null then
+		wake := format('chimp.wake_queue_%s', q.id);
+		execute format('create sequence %s', wake);
+		perform setval(wake::regclass, 2);
+		update chimp.queue o set wake = queue_put.wake::regclass where o.id = q.id;
+	end if;
+	return q.id;
+end $$;
+comment on function chimp.queue_put(text, jsonb) is
+	'Insert or update a queue with the policies of a definition; returns its id.';
+
+create or replace function chimp.schedule_put(name text, d jsonb) returns void
+language plpgsql as $$
+declare
+	queue int;
+begin
+	queue := chimp.queue_put('cron:' || $1, jsonb_build_object('sql', d ->> 'sql',
+		'max_attempts', 5, 'retry_delay_ms', 1000, 'retry_delay_max_ms', 3600000,
+		'backoff', 'exponential', 'timeout_ms', 0, 'dead_letter', '', 'priority', 0));
+	insert into chimp.schedule as s (name, expression, timezone, misfire, overlap, jitter_ms, queue_id)
+	values ($1, d ->> 'schedule', d ->> 'timezone', d ->> 'misfire', d ->> 'overlap',
+		(d ->> 'jitter_ms')::bigint, queue)
+	on conflict on constraint schedule_name_key do update set
+		-- Another expression or zone is a new revision, planned anew.
+		planned = s.planned and (s.expression, s.timezone) = (excluded.expression, excluded.timezone),
+		revision = s.revision + ((s.expression, s.timezone) <> (excluded.expression, excluded.timezone))::int,
+		expression = excluded.expression, timezone = excluded.timezone,
+		misfire = excluded.misfire, overlap = excluded.overlap, jitter_ms = excluded.jitter_ms,
+		queue_id = excluded.queue_id, active = true;
+end $$;
+
+create or replace function chimp.subscription_put(name text, d jsonb) returns void
+language plpgsql as $$
+declare
+	s chimp.subscription;
+	start bigint;
+	wanted int := (d ->> 'lanes')::int;
+begin
+	insert into chimp.subscription as o (name, event, handler, max_attempts, retry_delay_ms,
+		retry_delay_max_ms, backoff, lanes, batch, on_failure)
+	values ($1, d ->> 'event', d ->> 'sql', (d ->> 'max_attempts')::int,
+		(d ->> 'retry_delay_ms')::bigint, (d ->> 'retry_delay_max_ms')::bigint, d ->> 'backoff',
+		wanted, (d ->> 'batch')::int, d ->> 'on_failure')
+	on conflict on constraint subscription_name_key do update set
+		event = excluded.event, handler = excluded.handler, max_attempts = excluded.max_attempts,
+		retry_delay_ms = excluded.retry_delay_ms, retry_delay_max_ms = excluded.retry_delay_max_ms,
+		backoff = excluded.backoff, batch = excluded.batch, on_failure = excluded.on_failure,
+		active = true
+	returning * into s;
+	if s.lanes <> wanted then
+		-- Cursors of lanes stand at different places: moving events between
+		-- lanes now would repeat or skip some.
+		raise warning 'subscription "%" keeps its % lanes; lanes = % does not take effect',
+			$1, s.lanes, wanted;
+	end if;
+	if exists (select from chimp.lane l where l.subscription_id = s.id) then
+		return;
+	end if;
+	start := case d ->> 'from' when 'beginning' then 0 else chimp.tick() end;
+	insert into chimp.lane (subscription_id, number, tick, event_id)
+	select s.id, n, start, 9223372036854775807 from generate_series(0, s.lanes - 1) n;
+end $$;
+
+create or replace function chimp.register_apps(node_id uuid, node text, apps jsonb) returns void
+language plpgsql as $$
+declare
+	r record;
+begin
+	-- Nodes that start at the same time register one after the other.
+	perform pg_advisory_xact_lock(hashtext('chimp.registry'));
+	delete from chimp.node o
+	where o.registered_at < clock_timestamp() - interval '1 minute'
+	and not exists (select from chimp.process p where p.node_id = o.id and p.lease_until > clock_timestamp());
+	insert into chimp.node as o (id, name) values ($1, $2)
+	on conflict on constraint node_pkey do update set registered_at = clock_timestamp();
+
+	for r in
+		select n.kind, n.name, n.app, o.app as owner
+		from chimp.app_registrations(apps) n
+		join chimp.registration o on (o.kind, o.name) = (n.kind, n.name)
+		where o.app <> n.app
+		and exists (select from chimp.node_registration x
+			where (x.kind, x.name) = (o.kind, o.name) and x.node_id <> $1)
+	loop
+		raise exception 'app "%": % "%" belongs to app "%" on this database', r.app, r.kind, r.name, r.owner
+			using errcode = 'CH002',
+			hint = 'names are global in a database: choose another name, or stop the nodes that run that app';
+	end loop;
+	for r in select * from chimp.app_registrations(apps) loop
+		perform chimp.check_handler(r.app, r.kind, r.name, r.definition ->> 'sql');
+	end loop;
+
+	insert into chimp.registration as o (kind, name, app, definition)
+	select n.kind, n.name, n.app, n.definition from chimp.app_registrations(apps) n
+	on conflict on constraint registration_pkey do update set
+		app = excluded.app, definition = excluded.definition, active = true,
+		revision = o.revision + (o.definition <> excluded.definition)::int,
+		updated_at = clock_timestamp();
+	delete from chimp.node_registration o where o.node_id = $1;
+	insert into chimp.node_registration (node_id, kind, name)
+	select $1, n.kind, n.name from chimp.app_registrations(apps) n;
+
+	perform chimp.queue_put(n.name, n.definition) from chimp.app_registrations(apps) n where n.kind = 'queue';
+	perform chimp.schedule_put(n.name, n.definition) from chimp.app_registrations(apps) n where n.kind = 'schedule';
+	perform chimp.subscription_put(n.name, n.definition) from chimp.app_registrations(apps) n where n.kind = 'subscription';
+	perform chimp.registry_sweep();
+	perform pg_notify('chimp_control', 'registry');
+	perform pg_notify('chimp_control', 'schedules');
+end $$;
+comment on function chimp.register_apps(uuid, text, jsonb) is
+	'Make the registrations of a node those of `apps`. The newest call wins. Raises CH002 when a handler is missing or a name belongs to another app.';
