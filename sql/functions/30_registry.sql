@@ -56,7 +56,7 @@ create or replace function chimp.queue_put(name text, d jsonb) returns int
 language plpgsql as $$
 declare
 	q chimp.queue;
-	wake text;
+	flag text;
 begin
 	insert into chimp.queue as o (name, handler, max_attempts, retry_delay_ms, retry_delay_max_ms,
 		backoff, timeout_ms, dead_letter, priority)
@@ -70,10 +70,10 @@ begin
 		dead_letter = excluded.dead_letter, priority = excluded.priority, active = true
 	returning * into q;
 	if q.wake is null then
-		wake := format('chimp.wake_queue_%s', q.id);
-		execute format('create sequence %s', wake);
-		perform setval(wake::regclass, 2);
-		update chimp.queue o set wake = queue_put.wake::regclass where o.id = q.id;
+		flag := format('chimp.wake_queue_%s', q.id);
+		execute format('create sequence %s', flag);
+		perform setval(flag::regclass, 2);
+		update chimp.queue o set wake = flag::regclass where o.id = q.id;
 	end if;
 	return q.id;
 end $$;

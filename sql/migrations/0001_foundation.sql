@@ -212,6 +212,7 @@ create table chimp.tick (
 insert into chimp.tick (id, snapshot) values (0, pg_current_snapshot());
 
 create sequence chimp.wake_event;                -- as chimp.queue.wake
+select setval('chimp.wake_event', 2);
 
 create table chimp.subscription (
 	id bigint generated always as identity primary key,

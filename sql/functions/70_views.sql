@@ -1,0 +1,109 @@
+-- What users and operators read.
+
+create or replace view chimp.jobs as
+select j.id, q.name as queue, s.state, j.priority, s.attempt, j.max_attempts, s.run_at, j.created_at,
+	s.started_at, s.ended_at, j.payload, s.result,
+	coalesce(s.error, (select e.error from chimp.job_error e where e.job_id = j.id
+		order by e.failed_at desc limit 1)) as error,
+	j.unique_key, j.ordering_key, p.node
+from chimp.job j
+join chimp.queue q on q.id = j.queue_id
+join lateral (
+	select 'ready' as state, r.attempt, j.created_at as run_at, null::timestamptz as started_at,
+		null::timestamptz as ended_at, null::jsonb as result, null::jsonb as error, null::uuid as process_id
+	from chimp.job_ready r where (r.queue_id, r.rank, r.job_id) = (j.queue_id, -j.priority, j.id)
+	union all
+	select 'scheduled', s.attempt, s.run_at, null, null, null, null, null
+	from chimp.job_scheduled s where s.job_id = j.id
+	union all
+	select 'scheduled', 0, h.run_at, null, null, null, null, null
+	from chimp.job_held h where (h.queue_id, h.ordering_key, h.job_id) = (j.queue_id, j.ordering_key, j.id)
+	union all
+	select 'running', c.attempt + 1, j.created_at, c.claimed_at, null, null, null, c.process_id
+	from chimp.job_claim c where c.job_id = j.id
+	union all
+	select e.state, e.attempt, j.created_at, e.started_at, e.ended_at, e.result, e.error, e.process_id
+	from chimp.job_ended e where e.job_id = j.id
+) s on true
+left join chimp.process p on p.id = s.process_id;
+comment on view chimp.jobs is
+	'All jobs. state: ready, scheduled (in the future, or waiting for its ordering key), running, done, dead, cancelled. attempt: attempts charged, the running one included.';
+
+create or replace view chimp.queues as
+select q.name, q.priority, q.handler,
+	(select count(*) from chimp.job_ready r where r.queue_id = q.id) as ready,
+	(select count(*) from chimp.job_scheduled s where s.queue_id = q.id)
+		+ (select count(*) from chimp.job_held h where h.queue_id = q.id) as scheduled,
+	(select count(*) from chimp.job_claim c where c.queue_id = q.id) as running,
+	e.done, e.dead, e.cancelled,
+	(select clock_timestamp() - min(j.created_at) from chimp.job_ready r join chimp.job j on j.id = r.job_id
+		where r.queue_id = q.id) as oldest_ready_age,
+	q.paused_at, q.paused_by,
+	(select count(*) from chimp.process p where p.role = 'worker' and p.lease_until > clock_timestamp()
+		and q.id = any (chimp.worker_queues(p.id))) as consumers
+from chimp.queue q
+left join lateral (
+	select count(*) filter (where x.state = 'done') as done,
+		count(*) filter (where x.state = 'dead') as dead,
+		count(*) filter (where x.state = 'cancelled') as cancelled
+	from chimp.job_ended x where x.queue_id = q.id
+) e on true;
+comment on view chimp.queues is
+	'Queues with counts per state; consumers = live worker processes that serve it.';
+
+create or replace view chimp.schedules as
+select s.name, s.expression as schedule, s.timezone, s.misfire, s.overlap, s.next_at,
+	(select max(f.slot_at) from chimp.firing f where f.schedule_id = s.id) as last_at, s.active
+from chimp.schedule s;
+comment on view chimp.schedules is 'Cron entries with their next and last slot.';
+
+create or replace view chimp.firings as
+select s.name, f.slot_at, f.fired_at, f.job_id, f.job_id is null as skipped
+from chimp.firing f join chimp.schedule s on s.id = f.schedule_id;
+comment on view chimp.firings is 'Slots that have fired; skipped: an earlier run was not over (overlap).';
+
+create or replace view chimp.events as
+select e.id, e.name as event, e.key, e.payload, e.published_at from chimp.event e;
+comment on view chimp.events is 'Published events.';
+
+create or replace view chimp.dead_events as
+select s.name as subscription, d.event_id, e.name as event, e.key, e.payload, d.lane, d.attempts, d.error, d.parked_at
+from chimp.dead_event d join chimp.subscription s on s.id = d.subscription_id
+join chimp.event e on e.id = d.event_id;
+comment on view chimp.dead_events is 'Events parked after their last attempt.';
+
+create or replace view chimp.subscriptions as
+select s.name, s.event, s.handler, s.lanes, l.lag_events, l.lag, l.paused, l.owned,
+	(select count(*) from chimp.dead_event d where d.subscription_id = s.id) as dead, s.active
+from chimp.subscription s
+cross join lateral (
+	select sum(b.n) as lag_events, coalesce(clock_timestamp() - min(b.oldest), interval '0') as lag,
+		count(*) filter (where o.paused_at is not null) as paused, count(o.process_id) as owned
+	from chimp.lane o cross join lateral (
+		-- All that is committed and not handled, whether a tick has cut it or not.
+		select count(*) as n, min(e.published_at) as oldest from chimp.event e, chimp.tick t
+		where t.id = o.tick and chimp.event_matches(s.event, e.name)
+		and chimp.event_lane(e.id, e.key, s.lanes) = o.number
+		and (e.xid >= pg_snapshot_xmax(t.snapshot)
+			or e.xid = any (array(select pg_snapshot_xip(t.snapshot)))
+			or (e.id > o.event_id and o.event_id < 9223372036854775807))
+		and (not pg_visible_in_snapshot(e.xid, t.snapshot) or (e.id > o.event_id and
+			not exists (select from chimp.tick b where b.id = t.id - 1 and pg_visible_in_snapshot(e.xid, b.snapshot))))
+	) b
+	where o.subscription_id = s.id
+) l;
+comment on view chimp.subscriptions is
+	'Subscriptions with their lag: events committed and not handled, and the age of the oldest.';
+
+create or replace view chimp.processes as
+select p.id, p.node, p.role, p.class, p.slot, p.pid, p.version, p.busy, p.status, p.started_at, p.lease_until,
+	p.lease_until > clock_timestamp() as alive
+from chimp.process p;
+comment on view chimp.processes is 'Processes of all nodes; alive: the lease has not run out.';
+
+create or replace view chimp.nodes as
+select n.name, n.id, min(p.started_at) as started_at, count(p.id) as processes,
+	coalesce(bool_or(p.lease_until > clock_timestamp()), false) as alive
+from chimp.node n left join chimp.process p on p.node_id = n.id
+group by n.id, n.name;
+comment on view chimp.nodes is 'Masters that have registered, with the number of their processes.';
