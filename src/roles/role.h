@@ -42,6 +42,9 @@ struct birth {
 struct role {
 	const char *name;
 	struct loop *(*loop_new)(void);
+	/* What of the configuration only this role understands (signatures,
+	 * expressions): asked before the roles start. May be NULL. */
+	int (*check)(const struct conf *conf, struct err *err);
 	/* Make the role's state (child->state) and start working; -1 with
 	 * an error ends the process with status 78. */
 	int (*start)(struct child *child, struct err *err);
@@ -77,6 +80,7 @@ struct child {
 
 /* The table of roles, by name: http, worker, cron, subscriber. */
 extern const struct role role_http, role_worker, role_cron, role_subscriber;
+extern const struct role *const role_table[]; /* ends with NULL */
 const struct role *role_find(const char *name);
 
 /* Runs in the forked child after the master's resources are closed. */
@@ -86,7 +90,8 @@ void role_main(const struct birth *birth) __attribute__((noreturn));
  * The short-lived child that runs SQL before the roles start: waits for the
  * database, migrates chimp's schema and the apps', registers the apps, checks
  * handlers and the connection budget. Returns an exit status: 0, 1, or 78; the
- * error has been logged.
+ * error has been logged. With node_id NULL it registers nothing: that is what
+ * `chimpctl migrate` does.
  */
 int role_prepare(const struct conf *conf, const char *node_id);
 

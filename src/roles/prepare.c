@@ -1,0 +1,158 @@
+/*
+ * What needs SQL before the roles start, in a short-lived child of the master:
+ * the first connection, migrations, registration of the apps, and the checks
+ * of handlers and of the connection budget. Called by the master at start and
+ * by `chimpctl migrate` in part.
+ */
+#include "roles/role.h"
+
+#include "common/base/err.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/pg/conn.h"
+#include "common/pg/migrate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Exit statuses of the child, see role.h. */
+enum { PREPARE_OK = 0, PREPARE_FAILED = 1, PREPARE_BAD_CONF = 78 };
+
+static int
+prepare_check_conf(const struct conf *conf, struct err *err)
+{
+	for (const struct role *const *r = role_table; *r != NULL; r++)
+		if ((*r)->check != NULL && (*r)->check(conf, err) != 0)
+			return -1;
+	return 0;
+}
+
+/* initdb makes the database "postgres" only. */
+static int
+prepare_embedded_database(const struct conf *conf, struct err *err)
+{
+	char *dir = conf_embedded_socket_dir(conf);
+	char *conninfo = mem_printf("host='%s' dbname=postgres user=chimp",
+	    dir);
+	struct pg_result *r = NULL;
+	struct pg_conn *conn;
+	int rc = -1;
+
+	conn = pg_conn_open(conninfo, "chimpd/prepare",
+	    conf->database.start_timeout_ms, err);
+	free(conninfo);
+	free(dir);
+	if (conn == NULL)
+		return -1;
+	if (pg_conn_query(conn,
+		"select from pg_database where datname = 'chimp'", 0, NULL, &r,
+		err) != 0)
+		goto out;
+	rc = 0;
+	if (pg_rows(r) == 0)
+		rc = pg_conn_script(conn, "create database chimp", err);
+out:
+	pg_result_free(&r);
+	pg_conn_close(&conn);
+	return rc;
+}
+
+static int
+prepare_budget(const struct conf *conf, struct pg_conn *conn, struct err *err)
+{
+	struct conf_budget b;
+	struct pg_result *r;
+	int64_t room;
+
+	if (pg_conn_query(conn,
+		"select current_setting('max_connections')::int - "
+		"current_setting('superuser_reserved_connections')::int",
+		0, NULL, &r, err) != 0)
+		return -1;
+	room = pg_int(r, 0, 0);
+	pg_result_free(&r);
+	conf_budget(conf, &b);
+	if (b.total <= room)
+		return 0;
+	err_set(err,
+	    "this node may open %lld connections (http %lld + worker %lld + "
+	    "cron %lld + subscriber %lld + others %lld), PostgreSQL allows %lld",
+	    (long long)b.total, (long long)b.http, (long long)b.worker,
+	    (long long)b.cron, (long long)b.subscriber, (long long)b.extra,
+	    (long long)room);
+	return err_hint(err, "raise max_connections of PostgreSQL, or lower "
+			     "processes, database.pool_max or a worker's "
+			     "concurrency; chimpd -T shows the arithmetic");
+}
+
+static int
+prepare_migrate(const struct conf *conf, struct pg_conn *conn,
+    struct err *err)
+{
+	struct migrate_app *apps = mem_zalloc(
+	    (conf->n_apps + 1) * sizeof(*apps));
+	int n = 0, rc;
+
+	for (size_t i = 0; i < conf->n_apps; i++) {
+		if (conf->apps[i].migrations[0] == '\0')
+			continue;
+		apps[n].name = conf->apps[i].name;
+		apps[n++].dir = conf->apps[i].migrations;
+	}
+	rc = migrate_run(conn, apps, n, err);
+	free(apps);
+	return rc;
+}
+
+static int
+prepare_register(const struct conf *conf, const char *node_id,
+    struct pg_conn *conn, struct err *err)
+{
+	char *apps = conf_apps_json(conf);
+	const char *const values[] = { node_id, conf->node, apps };
+	int rc;
+
+	rc = pg_conn_query(conn, "select chimp.register_apps($1, $2, $3)", 3,
+	    values, NULL, err);
+	free(apps);
+	return rc;
+}
+
+static int
+prepare_database(const struct conf *conf, const char *node_id,
+    struct err *err)
+{
+	bool embedded = strcmp(conf->database.mode, "embedded") == 0;
+	struct pg_conn *conn;
+	int rc = -1;
+
+	if (embedded && prepare_embedded_database(conf, err) != 0)
+		return -1;
+	conn = pg_conn_open(conf->database.url, "chimpd/prepare",
+	    conf->database.start_timeout_ms, err);
+	if (conn == NULL)
+		return -1;
+	if (prepare_budget(conf, conn, err) == 0 &&
+	    prepare_migrate(conf, conn, err) == 0 &&
+	    (node_id == NULL ||
+		prepare_register(conf, node_id, conn, err) == 0))
+		rc = 0;
+	pg_conn_close(&conn);
+	return rc;
+}
+
+int
+role_prepare(const struct conf *conf, const char *node_id)
+{
+	struct err err;
+
+	if (prepare_check_conf(conf, &err) != 0) {
+		log_err(LOG_LEVEL_ERROR, &err);
+		return PREPARE_BAD_CONF;
+	}
+	if (prepare_database(conf, node_id, &err) != 0) {
+		log_err(LOG_LEVEL_ERROR, &err);
+		return PREPARE_FAILED;
+	}
+	return PREPARE_OK;
+}
