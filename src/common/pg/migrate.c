@@ -11,6 +11,7 @@
 #include "sql/sql.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -255,8 +256,8 @@ migrate_app(struct pg_conn *conn, const struct migrate_app *app,
 
 	n = scandir(app->dir, &files, migrate_is_sql, migrate_by_name);
 	if (n < 0) {
-		err_set(err, "app \"%s\": cannot read migrations in \"%s\": %m",
-		    app->name, app->dir);
+		err_set(err, "app \"%s\": cannot read migrations in \"%s\": %s",
+		    app->name, app->dir, strerror(errno));
 		return err_hint(err, "make the folder readable for the user "
 				     "that chimpd runs as");
 	}
