@@ -1,0 +1,24 @@
+/*
+ * chimpctl: the operator's client. It talks to the database only; no chimpd
+ * needs to run, and one on another machine is served as well.
+ */
+#include "chimpctl/command.h"
+
+#include "common/base/log.h"
+
+const struct ctl_noun *const ctl_nouns[] = {
+    &noun_status,
+    &noun_migrate,
+    &noun_migrate,
+    &noun_job,
+    NULL,
+};
+
+int
+main(int argc, char **argv)
+{
+	/* What the shared code logs (a migration's progress) is for people. */
+	log_init(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	log_set_process("chimpctl");
+	return command_run(argc, argv);
+}

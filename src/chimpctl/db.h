@@ -1,0 +1,22 @@
+/*
+ * The database: a run of chimpctl is one connection and one statement.
+ */
+#ifndef CHIMP_CHIMPCTL_DB_H
+#define CHIMP_CHIMPCTL_DB_H
+
+#include <libpq-fe.h>
+
+struct ctl_call;
+
+/*
+ * Find the database (call->where), connect, run one statement with text
+ * parameters (NULL values are SQL NULL), disconnect. NULL when any of it
+ * failed, which the user has been told; the caller frees a result with PQclear.
+ */
+PGresult *db_run(struct ctl_call *call, const char *sql, int n_params,
+    const char *const *values);
+
+/* A field as text, NULL if it is SQL NULL. */
+const char *db_text(const PGresult *result, int row, const char *column);
+
+#endif
