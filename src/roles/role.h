@@ -95,8 +95,13 @@ void role_main(const struct birth *birth) __attribute__((noreturn));
  */
 int role_prepare(const struct conf *conf, const char *node_id);
 
-/* For roles. */
+/*
+ * For roles. role.c itself calls child_ready, when start has succeeded and the
+ * process has registered or, in an outage, failed to connect once.
+ */
 void child_ready(struct child *child);	  /* serves: tell the master, once */
+void child_renew(struct child *child);	  /* something says that the row in
+					   * chimp.process is gone: ask now */
 void child_finished(struct child *child); /* drained: deregister, exit 0 */
 
 #endif

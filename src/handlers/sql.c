@@ -1,0 +1,109 @@
+/*
+ * How `sql = "schema.function"` handlers are called. See sql.h.
+ */
+#include "handlers/sql.h"
+#include "common/base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* PostgreSQL cuts longer identifiers (NAMEDATALEN - 1). */
+enum { SQL_IDENTIFIER_MAX = 63 };
+
+static bool
+sql_is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+/* The length of the identifier at `s`, 0 if there is none. */
+static size_t
+sql_identifier(const char *s)
+{
+	size_t n = 0;
+
+	if (!sql_is_letter(s[0]))
+		return 0;
+	while (
+	    sql_is_letter(s[n]) || (s[n] >= '0' && s[n] <= '9') || s[n] == '$')
+		n++;
+	return n <= SQL_IDENTIFIER_MAX ? n : 0;
+}
+
+bool
+sql_handler_valid(const char *function)
+{
+	size_t schema = sql_identifier(function);
+	size_t name;
+
+	if (schema == 0 || function[schema] != '.')
+		return false;
+	name = sql_identifier(function + schema + 1);
+	return name > 0 && function[schema + 1 + name] == '\0';
+}
+
+/* "schema"."function", in lower case as SQL reads a name without quotes. */
+static char *
+sql_quote(const char *function)
+{
+	size_t n = strlen(function);
+	char *lower = mem_strdup(function);
+	char *quoted;
+
+	assert(sql_handler_valid(function));
+	for (size_t i = 0; i < n; i++) {
+		if (lower[i] >= 'A' && lower[i] <= 'Z')
+			lower[i] = (char)(lower[i] - 'A' + 'a');
+		if (lower[i] == '.')
+			lower[i] = '\0';
+	}
+	quoted = mem_printf("\"%s\".\"%s\"", lower, lower + strlen(lower) + 1);
+	free(lower);
+	return quoted;
+}
+
+/* `head` and `tail` stand around the function's quoted name. */
+static struct pg_stmt *
+sql_stmt(const char *kind, const char *function, const char *head,
+    const char *tail, int n_params)
+{
+	struct pg_stmt *stmt = mem_zalloc(sizeof(*stmt));
+	char *quoted = sql_quote(function);
+
+	stmt->name = mem_printf("%s %s", kind, function);
+	stmt->sql = mem_printf("select %s%s%s", head, quoted, tail);
+	stmt->n_params = n_params;
+	free(quoted);
+	return stmt;
+}
+
+struct pg_stmt *
+sql_handler_action(const char *function)
+{
+	return sql_stmt("action", function, "", "($1::jsonb)", 1);
+}
+
+struct pg_stmt *
+sql_handler_job(const char *function)
+{
+	return sql_stmt("job", function, "chimp.job_done($1, $2, ",
+	    "(chimp.job_begin($1, $2)))", 2);
+}
+
+struct pg_stmt *
+sql_handler_event(const char *function)
+{
+	return sql_stmt("event", function,
+	    "chimp.lane_advance($1, $2, $3, $4, $5, $6, ", "($7::jsonb))", 7);
+}
+
+void
+sql_handler_free(struct pg_stmt **stmt)
+{
+	if (*stmt == NULL)
+		return;
+	free((void *)(uintptr_t)(*stmt)->name);
+	free((void *)(uintptr_t)(*stmt)->sql);
+	mem_free(stmt);
+}

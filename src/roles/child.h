@@ -1,0 +1,64 @@
+/*
+ * What the files of the common birth share: role.c (birth, signals, stop),
+ * child_master.c (the pipe to the master), child_lease.c (the control
+ * connection, the registration and its lease). Roles never include this.
+ */
+#ifndef CHIMP_ROLES_CHILD_H
+#define CHIMP_ROLES_CHILD_H
+
+#include "roles/role.h"
+
+/* G40. A node has fewer slots than this, or their leases do the work. */
+enum { CHILD_RESCUES_MAX = 64 };
+
+enum child_stage {
+	CHILD_RUNNING,
+	CHILD_DRAINING,  /* the role finishes what it has */
+	CHILD_ABANDONED, /* the deadline passed: cancelling, releasing */
+	CHILD_FINISHING  /* deregistering; the role is not called any more */
+};
+
+struct child_priv {
+	/* role.c */
+	enum child_stage stage;
+	int signal_fd;
+	struct loop_io signal_io;
+	struct loop_timer stage_timer; /* the end of the stage */
+	int64_t deadline_at_ms;        /* CLOCK_MONOTONIC; 0 = none */
+
+	/* child_master.c */
+	struct loop_io master_io;
+	struct loop_timer heartbeat;
+	bool said_ready;
+	uint64_t ignored; /* messages that were wrong or not ours */
+
+	/* child_lease.c */
+	struct loop_timer lease;
+	bool started;      /* role->start has succeeded */
+	bool tried;        /* registered, or a first failure to */
+	bool known;        /* registered once: asks before it does again */
+	bool renewing;     /* asked and not answered */
+	bool said_refused; /* the log knows */
+	int n_rescues;
+	bool rescuing; /* the first of them is being asked for */
+	char rescues[CHILD_RESCUES_MAX][UUID_TEXT_BYTES];
+};
+
+/* role.c: begin to stop, or stop sooner than begun; 0 = no deadline. */
+void child_drain(struct child *child, int64_t deadline_ms);
+
+/* role.c: nothing is left to be done; loop_run returns. */
+void child_exit(struct child *child);
+
+/* child_master.c */
+void child_master_start(struct child *child);
+void child_master_done(struct child *child);
+void child_status(struct child *child, struct msg *heartbeat);
+
+/* child_lease.c */
+void child_lease_start(struct child *child);
+void child_lease_done(struct child *child);
+void child_lease_end(struct child *child); /* deregister, then child_exit */
+void child_rescue(struct child *child, const char *birth);
+
+#endif
