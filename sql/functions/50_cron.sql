@@ -33,6 +33,17 @@ end $$;
 comment on function chimp.cron_plan(bigint, bigint, bigint) is
 	'Set the first slot of an unplanned schedule; NULL: it never fires again. False: another process did, or the revision is old.';
 
+create or replace function chimp.cron_skip(schedule bigint, revision bigint, next_ms bigint) returns boolean
+language plpgsql as $$
+begin
+	update chimp.schedule s set next_at = chimp.from_ms(next_ms)
+	where s.id = $1 and s.revision = $2 and s.planned and s.next_at <= clock_timestamp()
+	and (next_ms is null or chimp.from_ms(next_ms) > s.next_at);
+	return found;
+end $$;
+comment on function chimp.cron_skip(bigint, bigint, bigint) is
+	'Leave out the slots that were missed (misfire = skip): go on to next_ms without firing. False: another process did, or the revision is old.';
+
 create or replace function chimp.cron_overlaps(s chimp.schedule) returns boolean
 language sql stable as $$
 	select case s.overlap when 'allow' then false when 'skip' then open.n >= 1 else open.n >= 2 end
