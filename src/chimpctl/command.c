@@ -251,7 +251,7 @@ command_options(struct command *command, bool stop_at_word)
 	int c;
 
 	/* ":" tells a missing value from an unknown option. */
-	strcpy(t.shorts, stop_at_word ? "+:" : ":");
+	snprintf(t.shorts, sizeof(t.shorts), stop_at_word ? "+:" : ":");
 	optable_add(&t, global_options);
 	optable_add(&t, own);
 	opterr = 0;
@@ -292,6 +292,7 @@ command_words(struct command *command)
 	const struct ctl_call *call = &command->call;
 	const struct ctl_verb *verb = command->verb;
 
+	assert(verb != NULL);
 	if (call->n_args < verb->min_args)
 		return say_usage(NULL, "chimpctl %s %s needs %s",
 		    command->noun->name, verb->name, verb->args);

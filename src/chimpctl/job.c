@@ -95,7 +95,7 @@ enum { LIST_QUEUE, LIST_STATE, LIST_COUNT };
 static const struct ctl_option list_options[] = {
     [LIST_QUEUE] = {"queue", 'q', "QUEUE", "only of this queue"},
     [LIST_STATE] = {"state", 's', "STATE",
-	"only ready, scheduled, running, done, dead or cancelled"},
+	"only in this state: ready, scheduled, done ..."},
     [LIST_COUNT] = {"number", 'n', "N",
 	"at most so many, the newest first; default 20"},
     {0},
@@ -270,14 +270,18 @@ show_print(const PGresult *result)
 
 		if (text == NULL)
 			continue;
-		printf("%-14s", show_lines[i].label);
 		switch (show_lines[i].form) {
 		case SHOW_TEXT:
-		case SHOW_JSON:
+			printf("%-14s", show_lines[i].label);
 			table_print_text(text, stdout);
 			break;
 		case SHOW_TIME:
+			printf("%-14s", show_lines[i].label);
 			show_time(result, show_lines[i].column);
+			break;
+		case SHOW_JSON:
+			printf("%s:\n", show_lines[i].label);
+			table_print_text(text, stdout);
 			break;
 		}
 	}

@@ -16,14 +16,12 @@ say_lines(const char *label, const char *text)
 {
 	if (text == NULL)
 		return;
-	while (*text != '\0') {
+	/* libpq indents what continues a line: not here. */
+	while (*(text += strspn(text, "\n\t ")) != '\0') {
 		size_t n = strcspn(text, "\n");
 
-		if (n > 0)
-			fprintf(stderr, "chimpctl: %s: %.*s\n", label, (int)n,
-			    text);
+		fprintf(stderr, "chimpctl: %s: %.*s\n", label, (int)n, text);
 		text += n;
-		text += strspn(text, "\n");
 	}
 }
 

@@ -84,8 +84,7 @@ nodes_row(struct table *table, const json_t *node, int64_t now_ms)
 	const json_t *process;
 	size_t i;
 
-	json_array_foreach(json_object_get(node, "processes"), i, process)
-	{
+	json_array_foreach (json_object_get(node, "processes"), i, process) {
 		cell_text(table, node, "name");
 		cell_text(table, process, "name");
 		cell_number(table, process, "pid");
@@ -214,7 +213,8 @@ section_print(
 		return;
 	}
 	table = table_new(section->columns, (int)section->n_columns);
-	json_array_foreach(items, i, item) section->row(table, item, now_ms);
+	json_array_foreach (items, i, item)
+		section->row(table, item, now_ms);
 	table_print(table, stdout);
 	table_free(&table);
 }
