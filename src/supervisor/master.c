@@ -1,0 +1,283 @@
+/*
+ * The master: its states, and what leads from one to the next. See master.h.
+ * The work itself is in the other files of this folder.
+ */
+#include "supervisor/master.h"
+#include "common/base/clock.h"
+#include "common/base/err.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "supervisor/limits.h"
+#include "supervisor/master_state.h"
+#include "supervisor/privs.h"
+#include "supervisor/report.h"
+
+#include "config.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char *
+master_state_name(enum master_state state)
+{
+	switch (state) {
+	case MASTER_STARTING:
+		return "starting";
+	case MASTER_DATABASE:
+		return "starting the database";
+	case MASTER_PREPARING:
+		return "preparing the database";
+	case MASTER_BOOTING:
+		return "starting the processes";
+	case MASTER_RUNNING:
+		return "running";
+	case MASTER_STOPPING:
+		return "stopping";
+	case MASTER_STOPPING_DATABASE:
+		return "stopping the database";
+	case MASTER_ENDED:
+		return "ended";
+	}
+	abort();
+}
+
+void
+master_set_state(struct master *m, enum master_state state)
+{
+	/* Only forward: a stop may come at any time, but never ends. */
+	assert(state > m->state);
+	log_debug("%s, was %s", master_state_name(state),
+	    master_state_name(m->state));
+	m->state = state;
+}
+
+bool
+master_is_booting(const struct master *m)
+{
+	return m->state < MASTER_RUNNING;
+}
+
+bool
+master_is_stopping(const struct master *m)
+{
+	return m->state >= MASTER_STOPPING;
+}
+
+void
+master_fail(struct master *m)
+{
+	if (master_is_stopping(m))
+		return;
+	m->exit_status = 1;
+	stop_begin(m, STOP_FAST);
+}
+
+void
+master_forget(struct master *m, bool keep_listeners)
+{
+	for (int i = 0; i < m->n_slots; i++)
+		fd_close(&m->slots[i].fd);
+	if (!keep_listeners)
+		listen_forget(&m->listeners);
+	lockfile_forget(&m->pid_file);
+	notify_forget(&m->notify);
+	embedded_forget(&m->embedded);
+}
+
+static void
+master_on_boot_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *m = arg;
+
+	(void)fd;
+	(void)what;
+	report_not_ready(m);
+	master_fail(m);
+	master_advance(m);
+}
+
+/* MASTER_BOOTING begins: a process into every slot. */
+static void
+master_boot(struct master *m)
+{
+	int64_t ms = m->conf->start_timeout_ms;
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+
+	master_set_state(m, MASTER_BOOTING);
+	event_add(&m->boot_timer, &tv);
+	for (int i = 0; i < m->n_slots; i++)
+		slot_start(&m->slots[i]);
+}
+
+/* MASTER_RUNNING begins: everything is ready. */
+static void
+master_run_all(struct master *m)
+{
+	master_set_state(m, MASTER_RUNNING);
+	event_del(&m->boot_timer);
+	report_ready(m);
+	notify_ready(&m->notify);
+}
+
+static void
+master_stop_database(struct master *m)
+{
+	master_set_state(m, MASTER_STOPPING_DATABASE);
+	event_del(&m->boot_timer);
+	stop_done(m);
+	embedded_stop(m);
+	if (m->stop.mode == STOP_NOW)
+		embedded_stop_now(m);
+}
+
+/* One step, if the present state is over. */
+static void
+master_step(struct master *m)
+{
+	switch (m->state) {
+	case MASTER_STARTING:
+		master_set_state(m, MASTER_DATABASE);
+		embedded_start(m);
+		break;
+	case MASTER_DATABASE:
+		if (embedded_ready(&m->embedded)) {
+			master_set_state(m, MASTER_PREPARING);
+			prepare_start(m);
+		}
+		break;
+	case MASTER_PREPARING:
+		if (m->prepare.done)
+			master_boot(m);
+		break;
+	case MASTER_BOOTING:
+		if (m->slot_count[SLOT_SERVING] == m->n_slots)
+			master_run_all(m);
+		break;
+	case MASTER_RUNNING:
+		break;
+	case MASTER_STOPPING:
+		if (stop_roles_gone(m))
+			master_stop_database(m);
+		break;
+	case MASTER_STOPPING_DATABASE:
+		if (embedded_gone(&m->embedded)) {
+			master_set_state(m, MASTER_ENDED);
+			event_base_loopbreak(m->base);
+		}
+		break;
+	case MASTER_ENDED:
+		break;
+	}
+}
+
+void
+master_advance(struct master *m)
+{
+	enum master_state before;
+
+	do {
+		before = m->state;
+		master_step(m);
+	} while (m->state != before);
+	report_status(m);
+}
+
+static struct master *
+master_new(struct conf *conf, const struct master_opts *opts)
+{
+	struct master *m = mem_zalloc(sizeof(*m));
+
+	m->conf = conf;
+	m->opts = opts;
+	m->pid = getpid();
+	m->born_ms = clock_mono_ms();
+	m->pid_file.fd = m->embedded.lock.fd = m->embedded.output_fd = -1;
+	uuid_random(m->node_id);
+	for (int i = 0; i < SLOT_STATES; i++)
+		list_init(&m->slots_in[i]);
+	notify_init(&m->notify, opts->ready_fd);
+	return m;
+}
+
+/* What may need root. */
+static int
+master_open(struct master *m, struct err *err)
+{
+	const struct conf *c = m->conf;
+
+	limits_raise_files();
+	if (c->pid_file[0] != '\0' &&
+	    lockfile_take(&m->pid_file, c->pid_file, err) != 0)
+		return err_prefix(err, "pid_file");
+	if (c->http.present && c->http.processes > 0 &&
+	    listen_open(&m->listeners, &c->http.listen, err) != 0)
+		return -1;
+	return privs_drop(c, err);
+}
+
+static int
+master_init(struct master *m, struct err *err)
+{
+	if (master_open(m, err) != 0)
+		return -1;
+	m->base = event_base_new();
+	if (m->base == NULL)
+		return err_set(err, "cannot make an event loop");
+	signals_init(m);
+	stop_init(m);
+	notify_start(&m->notify, m->base);
+	evtimer_assign(&m->boot_timer, m->base, master_on_boot_timeout, m);
+	if (slot_table_init(m) != 0) {
+		err_set(err, "%s starts no process on this node",
+		    m->conf->path);
+		return err_hint(err, "give at least one of http, worker, cron "
+				     "and subscriber processes = 1 or more");
+	}
+	return embedded_init(m, err);
+}
+
+static void
+master_free(struct master **mp)
+{
+	struct master *m = *mp;
+
+	slot_table_done(m);
+	listen_close(&m->listeners);
+	lockfile_release(&m->pid_file);
+	if (m->base != NULL) {
+		embedded_done(m);
+		event_del(&m->boot_timer);
+		stop_done(m);
+		signals_done(m);
+	}
+	notify_done(&m->notify);
+	if (m->base != NULL)
+		event_base_free(m->base);
+	conf_free(&m->conf);
+	mem_free(mp);
+}
+
+int
+master_run(struct conf *conf, const struct master_opts *opts)
+{
+	struct master *m = master_new(conf, opts);
+	struct err err;
+	int status;
+
+	log_info("chimpd %s starts node %s with %s", PACKAGE_VERSION,
+	    conf->node, conf->path);
+	if (master_init(m, &err) != 0) {
+		log_err(LOG_LEVEL_ERROR, &err);
+		m->exit_status = 1;
+	} else {
+		master_advance(m);
+		while (m->state != MASTER_ENDED)
+			event_base_loop(m->base, EVLOOP_ONCE);
+		report_ended(m);
+	}
+	status = m->exit_status;
+	master_free(&m);
+	return status;
+}

@@ -1,0 +1,81 @@
+/*
+ * The master's state, for the files of supervisor/ only.
+ */
+#ifndef CHIMP_SUPERVISOR_MASTER_STATE_H
+#define CHIMP_SUPERVISOR_MASTER_STATE_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/list.h"
+#include "common/base/uuid.h"
+#include "common/conf/conf.h"
+#include "supervisor/embedded.h"
+#include "supervisor/listen.h"
+#include "supervisor/lockfile.h"
+#include "supervisor/master.h"
+#include "supervisor/notify.h"
+#include "supervisor/prepare.h"
+#include "supervisor/signals.h"
+#include "supervisor/slot.h"
+#include "supervisor/stop.h"
+
+enum master_state {
+	MASTER_STARTING,	  /* alone: sockets, user, folders */
+	MASTER_DATABASE,	  /* the embedded PostgreSQL starts */
+	MASTER_PREPARING,	  /* a child migrates and registers */
+	MASTER_BOOTING,		  /* slots are filled, not all are ready */
+	MASTER_RUNNING,		  /* all were ready */
+	MASTER_STOPPING,	  /* the roles end; see stop.h */
+	MASTER_STOPPING_DATABASE, /* then the embedded PostgreSQL */
+	MASTER_ENDED
+};
+
+struct master {
+	struct conf *conf; /* owned */
+	const struct master_opts *opts;
+	enum master_state state; /* master_set_state changes it */
+	int exit_status;	 /* 0, or 1 after a failure */
+	pid_t pid;
+	char node_id[UUID_TEXT_BYTES]; /* of this birth of the node */
+	int64_t born_ms;
+	struct event_base *base;
+	struct event boot_timer; /* start_timeout_ms of MASTER_BOOTING */
+
+	struct slot *slots; /* the table; never moves or grows */
+	int n_slots;
+	struct list slots_in[SLOT_STATES]; /* every slot is on one */
+	int slot_count[SLOT_STATES];
+
+	struct lockfile pid_file;
+	struct listeners listeners;
+	struct signals signals;
+	struct notify notify;
+	struct prepare prepare;
+	struct embedded embedded;
+	struct stop stop;
+};
+
+/* The one function that changes the master's state; logs it. */
+void master_set_state(struct master *m, enum master_state state);
+
+/* Go on as far as the events so far allow; called after every event. */
+void master_advance(struct master *m);
+
+/* True until everything has been ready once: a failure ends the master. */
+bool master_is_booting(const struct master *m);
+
+/* True once a stop has begun. */
+bool master_is_stopping(const struct master *m);
+
+/* The start failed, and the log has the reason: stop, exit with 1. */
+void master_fail(struct master *m);
+
+/* In a forked child: close what is the master's alone. The listeners stay
+ * open for a child that serves them. */
+void master_forget(struct master *m, bool keep_listeners);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * The child that runs SQL before the roles start. See prepare.h.
+ */
+#include "supervisor/prepare.h"
+#include "common/base/log.h"
+#include "roles/role.h"
+#include "supervisor/master_state.h"
+#include "supervisor/spawn.h"
+#include "supervisor/words.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+void
+prepare_start(struct master *m)
+{
+	static const struct spawn_opts opts = { .name = "prepare",
+		.death_signal = SIGKILL };
+	pid_t pid = spawn_fork(m, &opts);
+
+	if (pid == 0)
+		exit(role_prepare(m->conf, m->node_id));
+	if (pid < 0) {
+		log_error("cannot start the process that prepares the "
+			  "database: %s",
+		    strerror(errno));
+		master_fail(m);
+		return;
+	}
+	m->prepare.pid = pid;
+}
+
+void
+prepare_ended(struct master *m, int status)
+{
+	char end[WORDS_BYTES];
+
+	m->prepare.pid = 0;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		m->prepare.done = true;
+		return;
+	}
+	if (master_is_stopping(m))
+		return;
+	/* With an exit status of its own it has logged the reason. */
+	if (!WIFEXITED(status))
+		log_error("the process that prepares the database was %s",
+		    words_exit(status, end));
+	master_fail(m);
+}
+
+void
+prepare_kill(struct master *m, int sig)
+{
+	if (m->prepare.pid > 0)
+		kill(-m->prepare.pid, sig);
+}

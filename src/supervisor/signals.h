@@ -1,0 +1,23 @@
+/*
+ * Signals to the master, as events of its loop.
+ */
+#ifndef CHIMP_SUPERVISOR_SIGNALS_H
+#define CHIMP_SUPERVISOR_SIGNALS_H
+
+#include <event2/event_struct.h>
+
+struct master;
+
+enum { SIGNALS_COUNT = 7 };
+
+struct signals {
+	struct event events[SIGNALS_COUNT];
+};
+
+void signals_init(struct master *m);
+void signals_done(struct master *m);
+
+/* In a forked child: what the master catches or ignores is default again. */
+void signals_reset(void);
+
+#endif

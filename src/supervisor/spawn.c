@@ -1,0 +1,120 @@
+/*
+ * Forking. See spawn.h.
+ */
+#include "supervisor/spawn.h"
+#include "common/base/fd.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "roles/role.h"
+#include "supervisor/master_state.h"
+#include "supervisor/signals.h"
+#include "supervisor/slot.h"
+#include "supervisor/title.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* In the child, with all signals blocked. */
+static void
+spawn_child_begin(struct master *m, const struct spawn_opts *opts)
+{
+	/* The name first: opts may point into what is closed below. */
+	title_set(opts->name);
+	log_set_process(opts->name);
+	/*
+	 * Without event_reinit the child would share the master's epoll
+	 * instance, and freeing the base would take the master's own
+	 * descriptors out of it.
+	 */
+	if (event_reinit(m->base) != 0)
+		_exit(1);
+	event_base_free(m->base);
+	m->base = NULL;
+	signals_reset();
+	setpgid(0, 0);
+	/*
+	 * After the last change of user, which would clear it. A master that
+	 * died before this line cannot be noticed by it.
+	 */
+	prctl(PR_SET_PDEATHSIG, opts->death_signal);
+	if (getppid() != m->pid)
+		_exit(1);
+	master_forget(m, opts->keep_listeners);
+}
+
+pid_t
+spawn_fork(struct master *m, const struct spawn_opts *opts)
+{
+	sigset_t all, before;
+	pid_t pid;
+
+	/*
+	 * Until the child has left the master's loop, a signal to it would
+	 * wake the master through the inherited descriptors.
+	 */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid == 0)
+		spawn_child_begin(m, opts);
+	else if (pid > 0)
+		setpgid(pid, pid); /* whoever of the two is first */
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
+
+static void __attribute__((noreturn))
+spawn_role(const struct slot *slot, int fd)
+{
+	const struct master *m = slot->master;
+	struct birth *birth = mem_zalloc(sizeof(*birth));
+
+	birth->conf = m->conf;
+	birth->role = slot->role;
+	birth->worker = slot->worker;
+	birth->index = slot->index;
+	birth->slot = slot->number;
+	birth->generation = slot->generation;
+	snprintf(birth->id, sizeof(birth->id), "%s", slot->id);
+	snprintf(birth->node_id, sizeof(birth->node_id), "%s", m->node_id);
+	snprintf(birth->previous, sizeof(birth->previous), "%s",
+	    slot->previous);
+	birth->master_fd = fd;
+	birth->listen_fds = m->listeners.fds;
+	birth->n_listen = m->listeners.count;
+	birth->master_pid = m->pid;
+	role_main(birth);
+}
+
+int
+spawn_slot(struct slot *slot)
+{
+	struct spawn_opts opts = { .name = slot->name,
+		.death_signal = SIGTERM,
+		.keep_listeners = slot->role == &role_http };
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
+		0, pair) != 0)
+		return -1;
+	pid = spawn_fork(slot->master, &opts);
+	if (pid == 0) {
+		fd_close(&pair[0]);
+		spawn_role(slot, pair[1]);
+	}
+	fd_close(&pair[1]);
+	if (pid < 0) {
+		fd_close(&pair[0]);
+		return -1;
+	}
+	slot->pid = pid;
+	slot->fd = pair[0];
+	return 0;
+}

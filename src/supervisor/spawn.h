@@ -1,0 +1,29 @@
+/*
+ * Forking: what every process that the master starts has in common, and how a
+ * slot gets its process.
+ */
+#ifndef CHIMP_SUPERVISOR_SPAWN_H
+#define CHIMP_SUPERVISOR_SPAWN_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct master;
+struct slot;
+
+struct spawn_opts {
+	const char *name;    /* for title and log */
+	int death_signal;    /* to the child when the master dies */
+	bool keep_listeners; /* it serves them */
+};
+
+/*
+ * Like fork(2). The child has a process group of its own, default signals and
+ * title, and none of the master's descriptors; the master's loop is gone.
+ */
+pid_t spawn_fork(struct master *m, const struct spawn_opts *opts);
+
+/* Fork the role's process into `slot`: sets its pid and fd. -1 with errno. */
+int spawn_slot(struct slot *slot);
+
+#endif

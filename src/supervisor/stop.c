@@ -1,0 +1,180 @@
+/*
+ * Stopping. See stop.h.
+ */
+#include "supervisor/stop.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "supervisor/embedded.h"
+#include "supervisor/master_state.h"
+#include "supervisor/prepare.h"
+#include "supervisor/slot.h"
+#include "supervisor/words.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <signal.h>
+
+enum {
+	STOP_KILL_AFTER_MS = 500, /* past the time that work has */
+	STOP_GIVE_UP_MS = 400,	  /* past KILL: stuck in the kernel */
+	STOP_FAILED_MS = 2000	  /* time that work has when the start fails */
+};
+
+static void
+stop_arm(struct master *m, int64_t ms)
+{
+	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+
+	event_add(&m->stop.timer, &tv);
+}
+
+static void
+stop_kill_all(struct master *m)
+{
+	for (int i = 0; i < m->n_slots; i++) {
+		struct slot *slot = &m->slots[i];
+
+		if (!slot_alive(slot))
+			continue;
+		log_warn("%s pid %d is still there (%s); killing it",
+		    slot->name, (int)slot->pid,
+		    slot->heartbeat.text[0] ? slot->heartbeat.text
+					    : slot_state_name(slot->state));
+		slot_kill_group(slot, SIGKILL);
+	}
+	prepare_kill(m, SIGKILL);
+	m->stop.killed = true;
+	stop_arm(m, STOP_GIVE_UP_MS);
+}
+
+/* Even KILL does not end a process that sleeps in a driver; the kernel will
+ * when it wakes. Whoever waits for the master shall not wait for that. */
+static void
+stop_give_up(struct master *m)
+{
+	for (int i = 0; i < m->n_slots; i++) {
+		struct slot *slot = &m->slots[i];
+
+		if (!slot_alive(slot))
+			continue;
+		log_error("%s pid %d did not die of KILL; leaving it to the "
+			  "kernel",
+		    slot->name, (int)slot->pid);
+		slot_clear(slot);
+		slot_set_state(slot, SLOT_EMPTY);
+	}
+	m->prepare.pid = 0;
+}
+
+static void
+stop_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *m = arg;
+
+	(void)fd;
+	(void)what;
+	if (m->stop.killed)
+		stop_give_up(m);
+	else
+		stop_kill_all(m);
+	master_advance(m);
+}
+
+void
+stop_init(struct master *m)
+{
+	evtimer_assign(&m->stop.timer, m->base, stop_on_timer, m);
+}
+
+void
+stop_done(struct master *m)
+{
+	if (event_initialized(&m->stop.timer))
+		event_del(&m->stop.timer);
+}
+
+bool
+stop_roles_gone(const struct master *m)
+{
+	return slot_count_alive(m) == 0 && m->prepare.pid == 0;
+}
+
+/* limit_ms = 0: no limit. */
+static void
+stop_drain(struct slot *slot, int64_t limit_ms)
+{
+	if (!slot_alive(slot)) {
+		slot_set_state(slot, SLOT_EMPTY);
+		return;
+	}
+	if (!slot_send(slot, MSG_DRAIN, limit_ms, ""))
+		log_warn("%s pid %d does not take messages; it will be killed "
+			 "when its time is over",
+		    slot->name, (int)slot->pid);
+	if (slot->state != SLOT_HUNG)
+		slot_set_state(slot, SLOT_DRAINING);
+}
+
+static void
+stop_drain_all(struct master *m, int64_t limit_ms)
+{
+	for (int i = 0; i < m->n_slots; i++)
+		stop_drain(&m->slots[i], limit_ms);
+	/* A migration cut short is rolled back by PostgreSQL. */
+	prepare_kill(m, SIGTERM);
+	if (limit_ms > 0)
+		stop_arm(m, limit_ms + STOP_KILL_AFTER_MS);
+}
+
+static void
+stop_fast(struct master *m)
+{
+	char limit[WORDS_BYTES];
+	/* 0 would mean no limit to a child. */
+	int64_t ms = m->conf->stop_timeout_ms > 0 ? m->conf->stop_timeout_ms
+						  : 1;
+
+	if (m->exit_status != 0 && ms > STOP_FAILED_MS)
+		ms = STOP_FAILED_MS;
+	log_info("stopping: running work has %s", words_duration(ms, limit));
+	stop_drain_all(m, ms);
+}
+
+static void
+stop_roles(struct master *m, enum stop_mode mode)
+{
+	switch (mode) {
+	case STOP_NONE:
+		break;
+	case STOP_GRACEFUL:
+		log_info("stopping when all running work has ended");
+		stop_drain_all(m, 0);
+		break;
+	case STOP_FAST:
+		stop_fast(m);
+		break;
+	case STOP_NOW:
+		log_warn("stopping at once");
+		if (!m->stop.killed)
+			stop_kill_all(m);
+		break;
+	}
+}
+
+void
+stop_begin(struct master *m, enum stop_mode mode)
+{
+	assert(mode != STOP_NONE);
+	if (mode <= m->stop.mode)
+		return;
+	if (m->stop.mode == STOP_NONE) {
+		m->stop.since_ms = clock_mono_ms();
+		notify_stopping(&m->notify);
+		master_set_state(m, MASTER_STOPPING);
+	}
+	m->stop.mode = mode;
+	if (m->state == MASTER_STOPPING)
+		stop_roles(m, mode);
+	else if (mode == STOP_NOW)
+		embedded_stop_now(m);
+}
