@@ -54,8 +54,7 @@ struct cron {
 	int in_flight; /* units of the round without an answer */
 	bool again;    /* news came during the round */
 	bool trouble;  /* something of the round failed */
-	bool ready;    /* the master was told */
-	char complaint[256];	     /* logged last; "" after a good round */
+	char complaint[128];	     /* logged last; "" after a good round */
 	struct list bad;	     /* struct cron_bad */
 	struct cron_firings firings; /* of the schedule in hand */
 };
@@ -110,14 +109,14 @@ cron_number(struct cron_number *n, int64_t value)
 static void
 cron_complain(struct cron *cron, const char *what, const char *why)
 {
-	char complaint[sizeof(cron->complaint)];
+	char text[256];
 
 	cron->trouble = true;
-	snprintf(complaint, sizeof(complaint), "%s: %s", what, why);
-	if (strcmp(complaint, cron->complaint) == 0)
+	snprintf(text, sizeof(text), "%s: %s", what, why);
+	if (strncmp(text, cron->complaint, sizeof(cron->complaint) - 1) == 0)
 		return;
-	log_warn("%s; tried again every second", complaint);
-	memcpy(cron->complaint, complaint, sizeof(complaint));
+	log_warn("%s; tried again every second", text);
+	memcpy(cron->complaint, text, sizeof(cron->complaint) - 1);
 }
 
 static void
@@ -404,12 +403,7 @@ cron_start(struct child *child, struct err *err)
 static void
 cron_registered(struct child *child)
 {
-	struct cron *cron = child->state;
-
-	if (!cron->ready)
-		child_ready(child);
-	cron->ready = true;
-	cron_look(cron);
+	cron_look(child->state);
 }
 
 static void
