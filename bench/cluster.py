@@ -1,0 +1,153 @@
+"""A PostgreSQL cluster and a chimpd on it, for one measurement.
+
+Everything lies in one temporary folder and is gone afterwards. PostgreSQL
+refuses root, so as root all of it runs as an unprivileged user. fsync stays on:
+a number without it is a number of another system.
+"""
+
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+# What differs from PostgreSQL's defaults; printed with every result.
+SETTINGS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "max_connections": "120",
+    "listen_addresses": "",
+}
+
+UNPRIVILEGED = ("postgres", "nobody")
+
+
+class BenchError(Exception):
+    """A failure that is told in one line."""
+
+
+def run_as():
+    """The arguments of subprocess that leave root behind."""
+    if os.geteuid() != 0:
+        return {}
+    for name in UNPRIVILEGED:
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    raise BenchError("no unprivileged user to run PostgreSQL as: looked for "
+                     + " and ".join(UNPRIVILEGED))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Cluster:
+    def __init__(self, bindir):
+        self.bindir = pathlib.Path(bindir)
+        self.who = run_as()
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="chimp-bench-"))
+        self.url = f"host={self.dir} dbname=bench user=bench"
+        self.postgres = self.chimpd = None
+        self.log = open(self.dir / "log", "wb")
+        if self.who:
+            os.chown(self.dir, self.who["user"], self.who["group"])
+
+    def start(self):
+        data = self.dir / "data"
+        self.call("initdb", "-D", data, "-U", "bench", "-A", "trust", "-E",
+                  "UTF8", "--locale=C.UTF-8", "--data-checksums")
+        options = [f"--{k}={v}" for k, v in SETTINGS.items()]
+        self.postgres = self.spawn(self.bindir / "postgres", "-D", data, "-k",
+                                   self.dir, *options)
+        pidfile = data / "postmaster.pid"
+        self.wait(lambda: pidfile.exists()
+                  and "ready" in pidfile.read_text(), "PostgreSQL")
+        self.call("createdb", "-h", self.dir, "-U", "bench", "bench")
+
+    def start_chimpd(self, binary, conf, listen):
+        """chimpd from a copy: the build may lie where `who` cannot look."""
+        mine = self.dir / "chimpd"
+        shutil.copy(binary, mine)
+        self.chimpd = self.spawn(mine, "-c", conf)
+        self.wait(lambda: ready(f"http://{listen}/ready"), "chimpd")
+
+    def spawn(self, *argv):
+        return subprocess.Popen([str(a) for a in argv], cwd=self.dir,
+                                stdin=subprocess.DEVNULL, stdout=self.log,
+                                stderr=self.log, env=self.env(), **self.who)
+
+    def env(self):
+        # No DATABASE_URL or PG* of the shell may lead elsewhere.
+        return {"PATH": f"{self.bindir}:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+
+    def call(self, program, *argv):
+        done = subprocess.run([str(self.bindir / program), *map(str, argv)],
+                              cwd=self.dir, env=self.env(), text=True,
+                              capture_output=True, **self.who)
+        if done.returncode != 0:
+            raise BenchError(f"{program} failed: {done.stderr.strip()}")
+        return done.stdout
+
+    def sql(self, *statements):
+        """Run statements one by one; the last one's value."""
+        argv = ["-h", self.dir, "-U", "bench", "-d", "bench", "-XqAt",
+                "-v", "ON_ERROR_STOP=1"]
+        for statement in statements:
+            argv += ["-c", statement]
+        lines = self.call("psql", *argv).splitlines()
+        return lines[-1] if lines else ""
+
+    def pgbench(self, *argv):
+        return self.call("pgbench", "-h", self.dir, "-U", "bench", "-n",
+                         "--random-seed=1", *argv, "bench")
+
+    def wait(self, is_ready, what, seconds=60):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for process in (self.postgres, self.chimpd):
+                if process and process.poll() is not None:
+                    raise BenchError(f"{what} ended with status "
+                                     f"{process.returncode}:\n{self.tail()}")
+            if is_ready():
+                return
+            time.sleep(0.05)
+        raise BenchError(f"{what} is not ready after {seconds} s:\n"
+                         + self.tail())
+
+    def tail(self):
+        self.log.flush()
+        lines = (self.dir / "log").read_text(errors="replace").splitlines()
+        return "\n".join(lines[-15:])
+
+    def stop(self):
+        for process, sig in ((self.chimpd, signal.SIGTERM),
+                             (self.postgres, signal.SIGINT)):
+            if process and process.poll() is None:
+                process.send_signal(sig)
+                try:
+                    process.wait(40)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+        self.log.close()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def ready(url):
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
