@@ -214,7 +214,7 @@ char *conf_mask_url(const char *url);
 
 /* Connections that all processes of this node may open at once. */
 struct conf_budget {
-	int64_t http;	    /* processes * pool_max */
+	int64_t http;	    /* processes * (pool_max + the control one) */
 	int64_t worker;	    /* sum of processes * (concurrency + 2) */
 	int64_t cron;	    /* processes * CONF_CRON_CONNECTIONS */
 	int64_t subscriber; /* processes * CONF_SUBSCRIBER_CONNECTIONS */

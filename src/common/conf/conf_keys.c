@@ -1,0 +1,404 @@
+/*
+ * The tables of configuration keys. See conf_keys.h.
+ *
+ * Limits are there to catch slips of the unit or the finger, not to know
+ * better than the operator.
+ */
+#include "common/conf/conf_keys.h"
+#include "common/conf/conf.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define MS     INT64_C(1)
+#define SECOND (1000 * MS)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define KIB    INT64_C(1024)
+#define MIB    (1024 * KIB)
+#define GIB    (1024 * MIB)
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* conf_section_at and the title of a section rely on these. */
+static_assert(offsetof(struct conf_http, present) == 0, "role");
+static_assert(offsetof(struct conf_cron, present) == 0, "role");
+static_assert(offsetof(struct conf_subscriber, present) == 0, "role");
+static_assert(offsetof(struct conf_worker, name) == 0, "title");
+static_assert(offsetof(struct conf_app, name) == 0, "title");
+static_assert(offsetof(struct conf_action, name) == 0, "title");
+static_assert(offsetof(struct conf_route, pattern) == 0, "title");
+static_assert(offsetof(struct conf_queue, name) == 0, "title");
+static_assert(offsetof(struct conf_subscription, name) == 0, "title");
+static_assert(offsetof(struct conf_schedule, name) == 0, "title");
+
+/* clang-format off */
+
+#define AT(type, member) .offset = offsetof(struct type, member)
+#define LATER(key)	 { .name = key, .type = CONF_LATER }
+
+static const struct conf_key log_keys[] = {
+	{ "level", CONF_CHOICE, AT(conf_log, level), .def = "info",
+	  .choices = "error|warn|info|debug",
+	  .help = "the least important level that is logged" },
+	{ "format", CONF_CHOICE, AT(conf_log, format), .def = "text",
+	  .choices = "text|json",
+	  .help = "of log lines, which go to stderr" },
+};
+
+static const struct conf_key database_keys[] = {
+	{ "mode", CONF_CHOICE, AT(conf_database, mode), .def = "auto",
+	  .choices = "auto|postgres|embedded|memory",
+	  .help = "auto: postgres if there is a url, else embedded" },
+	{ "url", CONF_STRING, AT(conf_database, url), .flags = CONF_SECRET,
+	  .help = "postgresql://user@host/name, or libpq keywords" },
+	{ "data_dir", CONF_PATH, AT(conf_database, data_dir),
+	  .def = "/var/lib/chimpd/postgres",
+	  .help = "embedded: folder of the database" },
+	{ "pool_min", CONF_INT, AT(conf_database, pool_min), .def = "1",
+	  .min = 0, .max = 1000,
+	  .help = "connections that an http process keeps open" },
+	{ "pool_max", CONF_INT, AT(conf_database, pool_max), .def = "8",
+	  .min = 1, .max = 1000,
+	  .help = "connections that an http process opens at most" },
+	{ "pool_idle", CONF_DURATION, AT(conf_database, pool_idle_ms),
+	  .def = "30m", .min = SECOND, .max = 30 * DAY,
+	  .help = "close a connection above pool_min unused so long" },
+	{ "pool_life", CONF_DURATION, AT(conf_database, pool_life_ms),
+	  .def = "1h", .min = SECOND, .max = 30 * DAY,
+	  .help = "replace a connection after so long" },
+	{ "connect_timeout", CONF_DURATION,
+	  AT(conf_database, connect_timeout_ms),
+	  .def = "5s", .min = 100 * MS, .max = HOUR,
+	  .help = "for one attempt to connect" },
+	{ "statement_timeout", CONF_DURATION,
+	  AT(conf_database, statement_timeout_ms),
+	  .def = "0s", .min = 0, .max = 30 * DAY,
+	  .help = "PostgreSQL's statement_timeout; 0s = none" },
+	{ "start_timeout", CONF_DURATION, AT(conf_database, start_timeout_ms),
+	  .def = "30s", .min = 100 * MS, .max = DAY,
+	  .help = "wait so long for the database at the first start" },
+	{ "max_connections", CONF_INT, AT(conf_database, max_connections),
+	  .def = "100", .min = 10, .max = 10000,
+	  .help = "embedded: PostgreSQL's max_connections" },
+	{ "shared_buffers", CONF_SIZE, AT(conf_database, shared_buffers_bytes),
+	  .def = "128MiB", .min = 1 * MIB, .max = 1024 * GIB,
+	  .help = "embedded: PostgreSQL's shared_buffers" },
+	{ "settings", CONF_STRINGS, AT(conf_database, settings),
+	  .min = 0, .max = 200,
+	  .help = "embedded: more settings of PostgreSQL, \"name=value\"" },
+};
+
+static const struct conf_key http_keys[] = {
+	{ "processes", CONF_INT, AT(conf_http, processes), .def = "2",
+	  .min = 0, .max = 1024,
+	  .help = "http processes on this node; 0 = none" },
+	{ "listen", CONF_STRINGS, AT(conf_http, listen),
+	  .def = "0.0.0.0:3000", .min = 1, .max = 64,
+	  .help = "\"host:port\", \"[v6]:port\" or \"unix:/path\"" },
+	{ "read_header_timeout", CONF_DURATION,
+	  AT(conf_http, read_header_timeout_ms),
+	  .def = "10s", .min = 10 * MS, .max = DAY,
+	  .help = "for the head of a request" },
+	{ "read_timeout", CONF_DURATION, AT(conf_http, read_timeout_ms),
+	  .def = "30s", .min = 10 * MS, .max = DAY,
+	  .help = "for a whole request with its body" },
+	{ "write_timeout", CONF_DURATION, AT(conf_http, write_timeout_ms),
+	  .def = "60s", .min = 10 * MS, .max = DAY,
+	  .help = "for a client to take its answer" },
+	{ "idle_timeout", CONF_DURATION, AT(conf_http, idle_timeout_ms),
+	  .def = "120s", .min = 10 * MS, .max = DAY,
+	  .help = "keep an idle connection open" },
+	{ "request_timeout", CONF_DURATION, AT(conf_http, request_timeout_ms),
+	  .def = "5s", .min = 10 * MS, .max = DAY,
+	  .help = "from the end of the request to the answer, else 504" },
+	{ "body_max", CONF_SIZE, AT(conf_http, body_max_bytes),
+	  .def = "4MiB", .min = 1, .max = GIB,
+	  .help = "longest body of a request, else 413" },
+	{ "wait_max", CONF_DURATION, AT(conf_http, wait_max_ms),
+	  .def = "100ms", .min = 0, .max = HOUR,
+	  .help = "longest wait for a database connection, else 503" },
+	{ "max_connections", CONF_INT, AT(conf_http, max_connections),
+	  .def = "10000", .min = 1, .max = 1000000,
+	  .help = "clients at once per process" },
+	{ "max_requests_waiting", CONF_INT,
+	  AT(conf_http, max_requests_waiting),
+	  .def = "1024", .min = 0, .max = 1000000,
+	  .help = "requests waiting for a connection per process, else 503" },
+};
+
+static const struct conf_key worker_keys[] = {
+	{ "processes", CONF_INT, AT(conf_worker, processes), .def = "2",
+	  .min = 0, .max = 1024,
+	  .help = "processes of this class on this node; 0 = none" },
+	{ "concurrency", CONF_INT, AT(conf_worker, concurrency), .def = "16",
+	  .min = 1, .max = 1024,
+	  .help = "jobs at once per process" },
+	{ "queues", CONF_STRINGS, AT(conf_worker, queues), .def = "*",
+	  .min = 1, .max = 1024,
+	  .help = "queues served: names, or patterns like \"video.*\"" },
+	{ "lease", CONF_DURATION, AT(conf_worker, lease_ms), .def = "30s",
+	  .min = SECOND, .max = HOUR,
+	  .help = "a claim expires so long after a worker's last sign" },
+	{ "poll", CONF_DURATION, AT(conf_worker, poll_ms), .def = "250ms",
+	  .min = 10 * MS, .max = HOUR,
+	  .help = "look for jobs this often when LISTEN is unavailable" },
+	LATER("processes_max"),
+	LATER("cpu_max"),
+	LATER("memory_max"),
+};
+
+static const struct conf_key cron_keys[] = {
+	{ "processes", CONF_INT, AT(conf_cron, processes), .def = "1",
+	  .min = 0, .max = 64,
+	  .help = "cron processes on this node; 0 = none" },
+};
+
+static const struct conf_key subscriber_keys[] = {
+	{ "processes", CONF_INT, AT(conf_subscriber, processes), .def = "1",
+	  .min = 0, .max = 64,
+	  .help = "subscriber processes on this node; 0 = none" },
+};
+
+/* What runs: exactly one of them. */
+#define HANDLER_KEYS(type)                                                    \
+	{ "sql", CONF_STRING, AT(type, handler.sql), .flags = CONF_OPTIONAL,  \
+	  .unless = offsetof(struct type, handler.action),                    \
+	  .help = "function \"schema.name\" (jsonb) returns jsonb" },         \
+	{ "action", CONF_STRING, AT(type, handler.action),                    \
+	  .flags = CONF_OPTIONAL, .help = "an action of any app" },           \
+	LATER("program"),                                                     \
+	LATER("command"),                                                     \
+	LATER("http")
+
+/* How the input is read; they belong to the action when there is one. */
+#define INPUT_KEYS(type)                                                      \
+	{ "args", CONF_STRING, AT(type, args), .flags = CONF_OPTIONAL,        \
+	  .unless = offsetof(struct type, handler.action),                    \
+	  .help = "signature \"name: type, ...\" that the input must have" }, \
+	{ "readonly", CONF_BOOL, AT(type, readonly), .def = "false",          \
+	  .unless = offsetof(struct type, handler.action),                    \
+	  .help = "runs in a read-only transaction" }
+
+#define RETRY_KEYS(type)                                                      \
+	{ "max_attempts", CONF_INT, AT(type, retry.max_attempts), .def = "5", \
+	  .min = 1, .max = 10000,                                             \
+	  .help = "attempts in all, the first included" },                    \
+	{ "retry_delay", CONF_DURATION, AT(type, retry.retry_delay_ms),       \
+	  .def = "1s", .min = 0, .max = 30 * DAY,                             \
+	  .help = "before the second attempt" },                              \
+	{ "retry_delay_max", CONF_DURATION,                                   \
+	  AT(type, retry.retry_delay_max_ms),                                 \
+	  .def = "1h", .min = 0, .max = 30 * DAY,                             \
+	  .help = "before any attempt at most" },                             \
+	{ "backoff", CONF_CHOICE, AT(type, retry.backoff),                    \
+	  .def = "exponential", .choices = "constant|linear|exponential",     \
+	  .help = "how the delay grows with the attempts" }
+
+static const struct conf_key action_keys[] = {
+	HANDLER_KEYS(conf_action),
+	INPUT_KEYS(conf_action),
+};
+
+static const struct conf_key route_keys[] = {
+	HANDLER_KEYS(conf_route),
+	INPUT_KEYS(conf_route),
+	{ "status", CONF_INT, AT(conf_route, status), .def = "200",
+	  .min = 200, .max = 299,
+	  .help = "of an answer with a result" },
+};
+
+static const struct conf_key queue_keys[] = {
+	HANDLER_KEYS(conf_queue),
+	RETRY_KEYS(conf_queue),
+	{ "timeout", CONF_DURATION, AT(conf_queue, timeout_ms), .def = "0s",
+	  .min = 0, .max = 30 * DAY,
+	  .help = "of one attempt; 0s = none" },
+	{ "dead_letter", CONF_STRING, AT(conf_queue, dead_letter),
+	  .flags = CONF_OPTIONAL,
+	  .help = "queue for dead jobs, else NAME.dlq if there is one" },
+	{ "priority", CONF_INT, AT(conf_queue, priority), .def = "0",
+	  .min = -32768, .max = 32767,
+	  .help = "of its jobs, unless enqueue says another" },
+};
+
+static const struct conf_key subscription_keys[] = {
+	{ "event", CONF_STRING, AT(conf_subscription, event),
+	  .help = "name of the event, or a pattern like \"order.*\"" },
+	HANDLER_KEYS(conf_subscription),
+	RETRY_KEYS(conf_subscription),
+	{ "lanes", CONF_INT, AT(conf_subscription, lanes), .def = "1",
+	  .min = 1, .max = 1024,
+	  .help = "ordered shares that are handled side by side" },
+	{ "batch", CONF_INT, AT(conf_subscription, batch), .def = "32",
+	  .min = 1, .max = 1000,
+	  .help = "events per transaction at most" },
+	{ "from", CONF_CHOICE, AT(conf_subscription, from), .def = "now",
+	  .choices = "now|beginning",
+	  .help = "where a new subscription begins" },
+	{ "on_failure", CONF_CHOICE, AT(conf_subscription, on_failure),
+	  .def = "park", .choices = "park|pause",
+	  .help = "after the last attempt: set aside, or stop the lane" },
+	{ "idempotent", CONF_BOOL, AT(conf_subscription, idempotent),
+	  .def = "false",
+	  .help = "the handler bears repetition; always so for sql" },
+};
+
+static const struct conf_key schedule_keys[] = {
+	{ "schedule", CONF_STRING, AT(conf_schedule, schedule),
+	  .help = "cron expression, \"*/15 * * * *\"" },
+	{ "timezone", CONF_STRING, AT(conf_schedule, timezone), .def = "UTC",
+	  .help = "IANA name that the expression is read in" },
+	HANDLER_KEYS(conf_schedule),
+	{ "misfire", CONF_STRING, AT(conf_schedule, misfire),
+	  .def = "latest",
+	  .help = "missed slots: \"skip\", \"latest\" or \"all(N)\"" },
+	{ "overlap", CONF_CHOICE, AT(conf_schedule, overlap), .def = "skip",
+	  .choices = "allow|skip|queue_one",
+	  .help = "a slot that is due while the last one still runs" },
+	{ "jitter", CONF_DURATION, AT(conf_schedule, jitter_ms),
+	  .def = "0s", .min = 0, .max = DAY,
+	  .help = "spread firings over so long" },
+};
+
+static const struct conf_key app_keys[] = {
+	{ "migrations", CONF_PATH, AT(conf_app, migrations),
+	  .flags = CONF_OPTIONAL,
+	  .help = "folder of *.sql files, each applied once, in order" },
+	{ "dir", CONF_STRING, AT(conf_app, dir), .flags = CONF_INTERNAL },
+};
+
+static const struct conf_key root_keys[] = {
+	{ "node", CONF_STRING, AT(conf, node),
+	  .help = "name of this node, else the host name" },
+	{ "pid_file", CONF_PATH, AT(conf, pid_file),
+	  .help = "locked for life when given; \"\" = none" },
+	{ "user", CONF_STRING, AT(conf, user), .def = "chimp",
+	  .help = "drop to this user when started as root; \"\" = stay" },
+	{ "stop_timeout", CONF_DURATION, AT(conf, stop_timeout_ms),
+	  .def = "30s", .min = 0, .max = DAY,
+	  .help = "running work gets so long at a stop" },
+	{ "start_timeout", CONF_DURATION, AT(conf, start_timeout_ms),
+	  .def = "30s", .min = 100 * MS, .max = DAY,
+	  .help = "give up when a role cannot start for so long" },
+	{ "restart_delay_max", CONF_DURATION, AT(conf, restart_delay_max_ms),
+	  .def = "30s", .min = 100 * MS, .max = HOUR,
+	  .help = "longest delay before a dead process is replaced" },
+	{ "watchdog", CONF_DURATION, AT(conf, watchdog_ms),
+	  .def = "10s", .min = SECOND, .max = HOUR,
+	  .help = "a process without a heartbeat for so long is replaced" },
+	{ "path", CONF_STRING, AT(conf, path), .flags = CONF_INTERNAL },
+	{ "background_workers", CONF_BOOL, AT(conf, background_workers),
+	  .def = "true", .flags = CONF_INTERNAL },
+};
+
+#define ONE(name, how, type, at, keys)                                        \
+	{ name, how, sizeof(struct type), offsetof(struct conf, at), 0,       \
+	  keys, COUNT(keys), NULL, 0 }
+#define MANY(name, type, parent, at, keys, subs, n_subs)                      \
+	{ name, CONF_MANY, sizeof(struct type), offsetof(struct parent, at),  \
+	  offsetof(struct parent, n_##at), keys, COUNT(keys), subs, n_subs }
+
+static const struct conf_section app_sections[] = {
+	MANY("action", conf_action, conf_app, actions, action_keys, NULL, 0),
+	MANY("route", conf_route, conf_app, routes, route_keys, NULL, 0),
+	MANY("queue", conf_queue, conf_app, queues, queue_keys, NULL, 0),
+	MANY("subscription", conf_subscription, conf_app, subscriptions,
+	    subscription_keys, NULL, 0),
+	MANY("cron", conf_schedule, conf_app, schedules, schedule_keys,
+	    NULL, 0),
+};
+
+static const struct conf_section root_sections[] = {
+	ONE("log", CONF_ONE, conf_log, log, log_keys),
+	ONE("database", CONF_ONE, conf_database, database, database_keys),
+	ONE("http", CONF_ROLE, conf_http, http, http_keys),
+	MANY("worker", conf_worker, conf, workers, worker_keys, NULL, 0),
+	ONE("cron", CONF_ROLE, conf_cron, cron, cron_keys),
+	ONE("subscriber", CONF_ROLE, conf_subscriber, subscriber,
+	    subscriber_keys),
+	MANY("app", conf_app, conf, apps, app_keys, app_sections,
+	    COUNT(app_sections)),
+};
+
+const struct conf_section conf_root = {
+	"", CONF_ONE, sizeof(struct conf), 0, 0,
+	root_keys, COUNT(root_keys), root_sections, COUNT(root_sections),
+};
+
+/* clang-format on */
+
+static void *
+field(void *base, size_t offset)
+{
+	return (char *)base + offset;
+}
+
+char **
+conf_field_string(void *base, size_t offset)
+{
+	return field(base, offset);
+}
+
+int64_t *
+conf_field_int(void *base, size_t offset)
+{
+	return field(base, offset);
+}
+
+bool *
+conf_field_bool(void *base, size_t offset)
+{
+	return field(base, offset);
+}
+
+struct conf_strings *
+conf_field_strings(void *base, size_t offset)
+{
+	return field(base, offset);
+}
+
+size_t *
+conf_field_count(void *base, const struct conf_section *section)
+{
+	assert(section->shape == CONF_MANY);
+	return field(base, section->count_offset);
+}
+
+void *
+conf_section_at(void *parent, const struct conf_section *section, size_t i)
+{
+	void **array = field(parent, section->offset);
+
+	if (section->shape != CONF_MANY)
+		return array;
+	return (char *)*array + i * section->size;
+}
+
+size_t
+conf_section_count(const void *parent, const struct conf_section *section)
+{
+	const char *base = parent;
+
+	switch (section->shape) {
+	case CONF_ONE:
+		return 1;
+	case CONF_ROLE:
+		return *(const bool *)(base + section->offset) ? 1 : 0;
+	case CONF_MANY:
+		return *(
+		    const size_t *)(const void *)(base + section->count_offset);
+	}
+	assert(!"shape");
+	return 0;
+}
+
+const struct conf_key *
+conf_key_find(const struct conf_section *section, const char *name)
+{
+	for (size_t i = 0; i < section->n_keys; i++)
+		if (strcmp(section->keys[i].name, name) == 0)
+			return &section->keys[i];
+	return NULL;
+}

@@ -1,0 +1,74 @@
+/*
+ * From a file to a checked configuration, here or in a child. See conf.h.
+ */
+#include "common/conf/conf.h"
+#include "common/conf/conf_draft.h"
+#include "common/base/err.h"
+#include "common/base/mem.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static void
+name_node(struct conf *conf)
+{
+	char host[256] = "";
+
+	if (*conf->node != '\0')
+		return;
+	if (gethostname(host, sizeof(host) - 1) != 0 || *host == '\0')
+		strcpy(host, "localhost");
+	conf->node = arena_strdup(conf->arena, host);
+}
+
+/* What a file does not say. */
+static void
+complete(const struct conf_draft *draft, const char *path)
+{
+	struct conf *conf = draft->conf;
+
+	conf->path = arena_strdup(conf->arena, path);
+	name_node(conf);
+	for (size_t i = 0; i < conf->n_apps; i++)
+		conf->apps[i].dir = arena_strdup(
+		    conf->arena, conf_draft_node(draft, &conf->apps[i])->dir);
+}
+
+static int
+parse(struct conf_draft *draft, struct arena *arena, const char *path,
+    struct err *err)
+{
+	struct conf_node *root = conf_scan(arena, path, err);
+
+	if (root == NULL || conf_env_apply(arena, root, err) < 0 ||
+	    conf_build(draft, arena, root, err) < 0)
+		return -1;
+	complete(draft, path);
+	return conf_check(draft, err);
+}
+
+struct conf *
+conf_parse(const char *path, struct err *err)
+{
+	struct arena *arena = arena_new();
+	struct conf_draft draft;
+
+	err->hint[0] = '\0';
+	if (parse(&draft, arena, path, err) == 0)
+		return draft.conf;
+	arena_free(&arena);
+	return NULL;
+}
+
+void
+conf_free(struct conf **conf)
+{
+	struct arena *arena;
+
+	if (*conf == NULL)
+		return;
+	/* The struct lies in its own arena. */
+	arena = (*conf)->arena;
+	*conf = NULL;
+	arena_free(&arena);
+}
