@@ -384,6 +384,7 @@ child_lease_end(struct child *child)
 void
 child_lease_done(struct child *child)
 {
+	child->registered = false;
 	pg_link_free(&child->control);
 	loop_timer_done(&child->priv->lease);
 }

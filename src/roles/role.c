@@ -203,6 +203,8 @@ child_done(struct child *child)
 	struct child_priv *p = child->priv;
 
 	child_lease_done(child);
+	if (child->birth->role->done != NULL)
+		child->birth->role->done(child);
 	child_master_done(child);
 	loop_io_done(&p->signal_io);
 	fd_close(&p->signal_fd);

@@ -61,6 +61,9 @@ struct role {
 	void (*db_lost)(struct child *child);
 	void (*notified)(struct child *child, const char *channel,
 	    const char *payload);
+	/* At the very end: free the state. The control connection is closed,
+	 * the loop still there. */
+	void (*done)(struct child *child);
 	/* Fill busy, capacity and text of a heartbeat. */
 	void (*status)(struct child *child, struct msg *heartbeat);
 	const char *const *listen; /* channels of the control connection */

@@ -1,0 +1,147 @@
+/*
+ * The worker role: claims jobs of its queues and runs their handlers. Shared
+ * by the files of this folder:
+ *
+ *	worker.c	 the role: start, drain, abandon, status
+ *	worker_claim.c	 when and what to claim, over the control connection
+ *	worker_run.c	 runners: one connection each, one job at a time
+ *	worker_settle.c	 failures and releases, told over the control connection
+ *	worker_job.c	 jobs and the lists that they are on
+ *	worker_policy.c	 the decisions, pure
+ *
+ * After any event worker_advance is called: it alone moves the work on.
+ */
+#ifndef CHIMP_ROLES_WORKER_H
+#define CHIMP_ROLES_WORKER_H
+
+#include "common/base/list.h"
+#include "common/pg/link.h"
+#include "roles/role.h"
+#include "roles/worker/worker_policy.h"
+
+struct worker;
+struct runner;
+
+/* --- jobs (worker_job.c) --- */
+
+enum job_state {
+	JOB_WAITING, /* claimed, not started */
+	JOB_RUNNING, /* on a runner */
+	JOB_SETTLING /* ended other than well: to be told, or being told */
+};
+enum { JOB_STATES = JOB_SETTLING + 1 };
+
+enum job_outcome {
+	JOB_FAILED,  /* charged, with the error below */
+	JOB_RELEASED /* given back uncharged */
+};
+
+struct job {
+	struct list node; /* on the list of its state */
+	struct worker *worker;
+	enum job_state state;
+	char id[24]; /* as the database writes them */
+	char token[24];
+	char *queue;
+	const struct pg_stmt *handler; /* the worker's; NULL: none can be */
+	char *function;                /* its name */
+	int64_t timeout_ms;            /* of one attempt; 0 = none */
+	int64_t since_us; /* CLOCK_MONOTONIC: in this state; when running, of
+			   * this run */
+	int reruns;       /* after serialization failures and deadlocks */
+
+	/* JOB_SETTLING */
+	enum job_outcome outcome;
+	bool sent;    /* and not answered */
+	int refusals; /* errors instead of an answer */
+	char sqlstate[6];
+	char *message;
+	char *detail;
+	char *hint;
+	char *context;
+};
+
+struct job *job_new(struct worker *w, const struct pg_result *claimed, int row);
+void job_set_state(struct job *job, enum job_state state);
+void job_free(struct job *job); /* and takes it off its list */
+
+/* --- the worker --- */
+
+/* A handler's statement, kept for the life of the process. */
+struct handler {
+	struct list node;
+	char *function;
+	struct pg_stmt *stmt;
+};
+
+struct worker {
+	struct child *child;
+	const struct conf_worker *conf;
+	const struct conf_database *db;
+	char *application_name;       /* of the runners */
+	struct list jobs[JOB_STATES]; /* the oldest first */
+	int n_jobs[JOB_STATES];
+	int64_t mean_us; /* run time; -1 = unknown */
+	struct list handlers;
+	bool advancing; /* worker_advance is on the stack */
+	bool again;     /* and was called meanwhile */
+
+	/* worker_claim.c */
+	char *queues;        /* ids as an array literal; NULL = not known */
+	bool refresh;        /* they may have changed: ask */
+	bool look;           /* there may be work: claim when there is room */
+	bool asking;         /* a claim or refresh is not answered */
+	bool lost_claim;     /* a claim was lost with its connection: what it
+			      * took, if anything, nobody knows */
+	int asked;           /* how many, by the claim in flight */
+	unsigned int misses; /* claims in a row that found fewer */
+	bool said_trouble;   /* the log knows */
+	struct loop_timer look_timer;
+
+	/* worker_run.c */
+	struct list runners;
+	int n_runners;
+	struct loop_timer stale_timer; /* when jobs wait */
+
+	/* worker_settle.c */
+	struct loop_timer settle_timer; /* after a refusal */
+};
+
+void worker_advance(struct worker *w);
+
+/* The control connection can be used, and claims stand. */
+bool worker_connected(const struct worker *w);
+
+/* --- worker_claim.c --- */
+
+void worker_claim_start(struct worker *w);
+void worker_claim_done(struct worker *w);
+void worker_look(struct worker *w); /* there may be work, new or left */
+/* Claim or refresh if it is time to. */
+void worker_claim_advance(struct worker *w);
+/* After a registration. False: the process first gives all back, and will be
+ * registered anew. */
+bool worker_claim_registered(struct worker *w);
+
+/* --- worker_run.c --- */
+
+void worker_run_start(struct worker *w);
+void worker_run_done(struct worker *w);
+void worker_run_advance(struct worker *w);   /* start waiting jobs */
+int worker_run_slow(const struct worker *w); /* running WORKER_SLOW_MS long */
+/* Runners that there are or can be; 0 while none is connected. */
+int worker_run_concurrency(const struct worker *w);
+/* Cancel all running statements; worker_connected is asserted. */
+void worker_run_cancel(struct worker *w);
+void worker_run_drop(struct worker *w);  /* close all that run something */
+void worker_run_sweep(struct worker *w); /* close old and idle connections */
+
+/* --- worker_settle.c --- */
+
+void worker_settle_start(struct worker *w);
+void worker_settle_done(struct worker *w);
+void worker_settle_advance(struct worker *w); /* tell what is untold */
+void job_fail(struct job *job, const struct pg_error *error);
+void job_release(struct job *job);
+
+#endif

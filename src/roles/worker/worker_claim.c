@@ -1,0 +1,256 @@
+/*
+ * When and what to claim, over the control connection. One question is in
+ * flight at a time: the queues that this process serves, or a claim.
+ *
+ * `look` says that there may be work. A NOTIFY, the end of a job and the timer
+ * set it; a claim takes it away, and a claim that got all that it asked for
+ * sets it again. It waits while there is no room.
+ */
+#include "roles/worker/worker.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CLAIM_TROUBLE_MS = 1000 };
+
+/* clang-format off */
+static const struct pg_stmt stmt_worker_queues = { "worker_queues",
+	"select chimp.worker_queues($1)", 1 };
+static const struct pg_stmt stmt_claim = { "claim",
+	"select job, token, queue, handler, timeout_ms"
+	" from chimp.claim($1, $2, $3)", 3 };
+static const struct pg_stmt stmt_next_due = { "next_due_ms",
+	"select chimp.next_due_ms($1)", 1 };
+static const struct pg_stmt stmt_give_back = { "process_end",
+	"select chimp.process_end($1)", 1 };
+/* clang-format on */
+
+void
+worker_look(struct worker *w)
+{
+	w->look = true;
+	w->misses = 0;
+}
+
+static void
+claim_trouble(struct worker *w, const char *what, const struct pg_error *error)
+{
+	if (!w->said_trouble)
+		log_error("cannot %s: %s%s%s; trying again every second", what,
+		    error->message, error->hint != NULL ? "; " : "",
+		    error->hint != NULL ? error->hint : "");
+	w->said_trouble = true;
+	w->refresh = true;
+	loop_timer_start(&w->look_timer, CLAIM_TROUBLE_MS);
+}
+
+/* --- the queues --- */
+
+static void
+claim_on_queues(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct worker *w = arg;
+	const char *queues;
+
+	(void)link;
+	w->asking = false;
+	if (reply->lost)
+		return;
+	if (!reply->ok) {
+		claim_trouble(w, "learn which queues to serve", &reply->error);
+		return;
+	}
+	queues = pg_value(reply->results[0], 0, 0);
+	if (w->queues == NULL || strcmp(w->queues, queues) != 0) {
+		log_debug("serving the queues %s", queues);
+		free(w->queues);
+		w->queues = mem_strdup(queues);
+		worker_look(w);
+	}
+	worker_advance(w);
+}
+
+static void
+claim_ask_queues(struct worker *w)
+{
+	const char *values[] = {w->child->birth->id};
+
+	w->refresh = false;
+	w->asking = true;
+	pg_query(
+	    w->child->control, &stmt_worker_queues, values, claim_on_queues, w);
+}
+
+/* --- claims --- */
+
+/* results[1] is there when the claim before had found too few. */
+static void
+claim_sleep(struct worker *w, const struct pg_reply *reply)
+{
+	int64_t due_ms = 0;
+
+	if (reply->n_results > 1 && !pg_is_null(reply->results[1], 0, 0))
+		due_ms = pg_int(reply->results[1], 0, 0);
+	loop_timer_start(
+	    &w->look_timer, worker_relook_due_ms(w->misses, due_ms));
+	w->misses++;
+}
+
+static void
+claim_took(struct worker *w, const struct pg_reply *reply)
+{
+	int n = pg_rows(reply->results[0]);
+
+	w->said_trouble = false;
+	for (int i = 0; i < n; i++)
+		job_new(w, reply->results[0], i);
+	if (n > 0)
+		w->misses = 0;
+	if (n == w->asked)
+		w->look = true;
+	else
+		claim_sleep(w, reply);
+}
+
+static void
+claim_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)link;
+	w->asking = false;
+	if (reply->lost) {
+		w->lost_claim = true;
+		return;
+	}
+	if (reply->ok)
+		claim_took(w, reply);
+	else if (strcmp(reply->error.sqlstate, "CH001") == 0)
+		child_renew(w->child); /* declared dead: evicted follows */
+	else
+		claim_trouble(w, "claim jobs", &reply->error);
+	worker_advance(w);
+}
+
+static void
+claim_ask(struct worker *w, int n)
+{
+	char count[16];
+	const char *values[] = {w->child->birth->id, w->queues, count};
+	const char *queues[] = {w->queues};
+
+	snprintf(count, sizeof(count), "%d", n);
+	w->asked = n;
+	w->look = false;
+	w->asking = true;
+	loop_timer_stop(&w->look_timer);
+	pg_send(w->child->control, &stmt_claim, values);
+	if (w->misses > 0)
+		pg_send(w->child->control, &stmt_next_due, queues);
+	pg_sync(w->child->control, claim_on_reply, w);
+}
+
+static int
+claim_want(const struct worker *w)
+{
+	struct worker_load load = {
+	    .concurrency = worker_run_concurrency(w),
+	    .running = w->n_jobs[JOB_RUNNING],
+	    .slow = worker_run_slow(w),
+	    .held = w->n_jobs[JOB_RUNNING] + w->n_jobs[JOB_WAITING] +
+		    w->n_jobs[JOB_SETTLING],
+	    .waiting = w->n_jobs[JOB_WAITING],
+	    .mean_us = w->mean_us,
+	};
+
+	return worker_want(&load);
+}
+
+void
+worker_claim_advance(struct worker *w)
+{
+	int n;
+
+	if (w->asking || w->lost_claim || w->child->draining ||
+	    !worker_connected(w))
+		return;
+	if (w->refresh || w->queues == NULL) {
+		claim_ask_queues(w);
+		return;
+	}
+	if (!w->look)
+		return;
+	n = claim_want(w);
+	if (n > 0)
+		claim_ask(w, n);
+}
+
+static void
+claim_on_timer(struct loop_timer *timer, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)timer;
+	w->look = true;
+	/* The safety poll: a NOTIFY of chimp_control may have been lost. */
+	if (worker_relook_ms(w->misses) == worker_relook_ms(w->misses + 1))
+		w->refresh = true;
+	worker_run_sweep(w);
+	worker_advance(w);
+}
+
+/* --- after a lost claim --- */
+
+static void
+claim_on_given_back(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)link;
+	if (reply->lost)
+		return;
+	if (reply->ok)
+		w->lost_claim = false;
+	else
+		claim_trouble(
+		    w, "give back what a lost claim took", &reply->error);
+	child_renew(w->child);
+}
+
+/*
+ * Jobs that the server gave to a claim whose answer was lost would be ours for
+ * as long as the lease is renewed, and never be run. Their tokens are not
+ * known here, so the process gives back all that it holds and is born anew;
+ * what still runs is fenced off.
+ */
+bool
+worker_claim_registered(struct worker *w)
+{
+	const char *values[] = {w->child->birth->id};
+
+	w->refresh = true;
+	worker_look(w);
+	if (!w->lost_claim)
+		return true;
+	pg_query(
+	    w->child->control, &stmt_give_back, values, claim_on_given_back, w);
+	return false;
+}
+
+void
+worker_claim_start(struct worker *w)
+{
+	loop_timer_init(&w->look_timer, w->child->loop, claim_on_timer, w);
+}
+
+void
+worker_claim_done(struct worker *w)
+{
+	loop_timer_done(&w->look_timer);
+	mem_free(&w->queues);
+}

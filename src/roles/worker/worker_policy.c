@@ -1,0 +1,88 @@
+/*
+ * What a worker decides. See worker_policy.h.
+ */
+#include "roles/worker/worker_policy.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* Weight of one run in the mean: 1/16. */
+enum { WORKER_MEAN_WEIGHT = 16 };
+
+static int
+worker_min(int a, int b)
+{
+	return a < b ? a : b;
+}
+
+int
+worker_want(const struct worker_load *load)
+{
+	int now = load->concurrency - load->running - load->waiting;
+	int ahead = 0;
+	int room = 2 * load->concurrency - load->held;
+
+	if (load->mean_us >= 0 && load->mean_us < WORKER_PREFETCH_US)
+		ahead = load->concurrency - load->slow;
+	/* A claim costs the same for one as for many. */
+	if (now <= 0 && load->waiting > ahead / 2)
+		return 0;
+	return now + ahead > 0 && room > 0 ? worker_min(now + ahead, room) : 0;
+}
+
+int64_t
+worker_mean_us(int64_t mean_us, int64_t run_us)
+{
+	if (mean_us < 0)
+		return run_us;
+	return mean_us + (run_us - mean_us) / WORKER_MEAN_WEIGHT;
+}
+
+int64_t
+worker_relook_ms(unsigned int misses)
+{
+	static const int64_t wait_ms[] = {10, 50, 250, 1000, 5000};
+	static const unsigned int n = sizeof(wait_ms) / sizeof(wait_ms[0]);
+
+	return wait_ms[misses < n ? misses : n - 1];
+}
+
+int64_t
+worker_relook_due_ms(unsigned int misses, int64_t due_ms)
+{
+	int64_t wait_ms = worker_relook_ms(misses);
+
+	return due_ms > 0 && due_ms < wait_ms ? due_ms : wait_ms;
+}
+
+bool
+worker_pattern_matches(const char *pattern, const char *queue)
+{
+	size_t n = strlen(pattern);
+
+	if (strcmp(pattern, "*") == 0 || strcmp(pattern, queue) == 0)
+		return true;
+	/* "a.*" matches what begins with "a." and goes on. */
+	return n >= 2 && strcmp(pattern + n - 2, ".*") == 0 &&
+	       strncmp(pattern, queue, n - 1) == 0 && queue[n - 1] != '\0';
+}
+
+enum worker_verdict
+worker_judge(
+    const char *sqlstate, int64_t run_ms, int64_t timeout_ms, int reruns)
+{
+	if (strcmp(sqlstate, "CH001") == 0)
+		return WORKER_STALE;
+	/* serialization_failure, deadlock_detected */
+	if (strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0)
+		return reruns < WORKER_RERUNS_MAX ? WORKER_RERUN : WORKER_FAIL;
+	/* query_canceled: by statement_timeout or by somebody. The message
+	 * would tell, but in the server's language. */
+	if (strcmp(sqlstate, "57014") == 0)
+		return timeout_ms > 0 && run_ms >= timeout_ms ? WORKER_TIMEOUT
+							      : WORKER_RELEASE;
+	/* The server ends or has no room: not the handler's doing. */
+	if (strncmp(sqlstate, "57P", 3) == 0 || strcmp(sqlstate, "53300") == 0)
+		return WORKER_RELEASE;
+	return WORKER_FAIL;
+}

@@ -1,0 +1,68 @@
+/*
+ * What a worker decides, apart from how it does it: pure functions.
+ */
+#ifndef CHIMP_ROLES_WORKER_POLICY_H
+#define CHIMP_ROLES_WORKER_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* --- how many jobs to claim --- */
+
+struct worker_load {
+	int concurrency; /* runners there may be */
+	int running;
+	int slow;        /* of those, running for WORKER_SLOW_MS or more */
+	int held;        /* claimed: running, waiting and being settled */
+	int waiting;     /* claimed and not started */
+	int64_t mean_us; /* of the last runs; -1 = none ended yet */
+};
+
+/* Jobs of this mean run time are worth claiming ahead (G15: nobody waits long
+ * behind them); a runner busy for WORKER_SLOW_MS is not one to wait for. */
+enum { WORKER_PREFETCH_US = 20000, WORKER_SLOW_MS = 100 };
+
+/*
+ * How many jobs to claim now, 0 = none. Enough for the free runners; when runs
+ * are short, as many more as there are runners that will soon be free, in
+ * batches of at least half of that. Never more than 2 * concurrency in all.
+ */
+int worker_want(const struct worker_load *load);
+
+/* The mean run time with one more run in it. */
+int64_t worker_mean_us(int64_t mean_us, int64_t run_us);
+
+/* --- when to look again --- */
+
+/* The wait after `misses` (from 0) claims in a row that found fewer than they
+ * asked for: 10, 50, 250, 1000, then always 5000 ms. The short ones find what
+ * an enqueuer that did not know of the sleeper committed meanwhile. */
+int64_t worker_relook_ms(unsigned int misses);
+
+/* The same, or earlier when a scheduled job is due in due_ms. due_ms <= 0:
+ * none, or one that the claim left, since its queue is paused. */
+int64_t worker_relook_due_ms(unsigned int misses, int64_t due_ms);
+
+/* --- which queues --- */
+
+/* "*" matches all, "a.*" one or more segments below a, others themselves. */
+bool worker_pattern_matches(const char *pattern, const char *queue);
+
+/* --- what an error means --- */
+
+enum worker_verdict {
+	WORKER_STALE,   /* the claim is another's: forget it */
+	WORKER_RERUN,   /* nobody's fault: once more, uncharged */
+	WORKER_TIMEOUT, /* charge it as a time-out */
+	WORKER_RELEASE, /* interrupted from outside: give back, uncharged */
+	WORKER_FAIL     /* the handler's own: charge it */
+};
+
+enum { WORKER_RERUNS_MAX = 5 };
+
+/* run_ms: how long the statement ran; timeout_ms: what it was given, 0 =
+ * unlimited. */
+enum worker_verdict worker_judge(
+    const char *sqlstate, int64_t run_ms, int64_t timeout_ms, int reruns);
+
+#endif

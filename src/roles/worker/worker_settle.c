@@ -1,0 +1,154 @@
+/*
+ * Jobs that ended other than well: the failure is charged, or the claim given
+ * back, over the control connection. What is lost on the way is told again
+ * when the connection is back: the token makes both calls safe to repeat.
+ */
+#include "roles/worker/worker.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	SETTLE_RETRY_MS = 1000,
+	/* A failure that cannot be charged (its dead letter is refused, say)
+	 * is given back instead, so that others can look at it. */
+	SETTLE_REFUSALS_MAX = 5
+};
+
+/* clang-format off */
+static const struct pg_stmt stmt_job_fail = { "job_fail",
+	"select chimp.job_fail($1, $2, $3, $4, $5, $6, $7)", 7 };
+static const struct pg_stmt stmt_job_release = { "job_release",
+	"select chimp.job_release($1, $2)", 2 };
+/* clang-format on */
+
+static char *
+settle_copy(const char *s)
+{
+	return s != NULL ? mem_strdup(s) : NULL;
+}
+
+void
+job_fail(struct job *job, const struct pg_error *error)
+{
+	job_set_state(job, JOB_SETTLING);
+	job->outcome = JOB_FAILED;
+	memcpy(job->sqlstate, error->sqlstate, sizeof(job->sqlstate));
+	job->message = mem_strdup(error->message);
+	job->detail = settle_copy(error->detail);
+	job->hint = settle_copy(error->hint);
+	job->context = settle_copy(error->context);
+}
+
+void
+job_release(struct job *job)
+{
+	job_set_state(job, JOB_SETTLING);
+	job->outcome = JOB_RELEASED;
+}
+
+static void
+settle_told(struct job *job, const struct pg_reply *reply)
+{
+	const char *next;
+
+	if (job->outcome == JOB_RELEASED) {
+		log_debug("job %s of queue %s: released", job->id, job->queue);
+		return;
+	}
+	next = pg_value(reply->results[0], 0, 0);
+	if (strcmp(next, "dead") == 0)
+		log_warn("job %s of queue %s failed for good: %s: %s", job->id,
+		    job->queue, job->sqlstate, job->message);
+	else
+		log_info("job %s of queue %s failed and will be retried: %s: "
+			 "%s",
+		    job->id, job->queue, job->sqlstate, job->message);
+}
+
+static void
+settle_refused(struct job *job, const struct pg_error *error)
+{
+	struct worker *w = job->worker;
+
+	log_error("cannot settle job %s of queue %s: %s", job->id, job->queue,
+	    error->message);
+	if (++job->refusals >= SETTLE_REFUSALS_MAX)
+		job->outcome = JOB_RELEASED;
+	loop_timer_start(&w->settle_timer, SETTLE_RETRY_MS);
+}
+
+static void
+settle_on_told(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct job *job = arg;
+	struct worker *w = job->worker;
+
+	(void)link;
+	job->sent = false;
+	if (reply->lost)
+		return; /* told again after the next registration */
+	if (reply->ok) {
+		settle_told(job, reply);
+		job_free(job);
+		worker_look(w);
+	} else if (strcmp(reply->error.sqlstate, "CH001") == 0) {
+		log_info("job %s of queue %s is another's by now", job->id,
+		    job->queue);
+		job_free(job);
+	} else {
+		settle_refused(job, &reply->error);
+	}
+	worker_advance(w);
+}
+
+static void
+settle_tell(struct job *job)
+{
+	const char *values[] = {job->id, job->token, job->sqlstate,
+	    job->message, job->detail, job->hint, job->context};
+
+	job->sent = true;
+	pg_query(job->worker->child->control,
+	    job->outcome == JOB_FAILED ? &stmt_job_fail : &stmt_job_release,
+	    values, settle_on_told, job);
+}
+
+void
+worker_settle_advance(struct worker *w)
+{
+	struct list *n;
+
+	/* Before it is registered again, the process may turn out to be
+	 * evicted, and then there is nothing to tell. */
+	if (!worker_connected(w) || w->settle_timer.armed)
+		return;
+	LIST_FOREACH (n, &w->jobs[JOB_SETTLING]) {
+		struct job *job = LIST_ENTRY(n, struct job, node);
+
+		if (!job->sent)
+			settle_tell(job);
+	}
+}
+
+static void
+settle_on_timer(struct loop_timer *timer, void *arg)
+{
+	(void)timer;
+	worker_advance(arg);
+}
+
+void
+worker_settle_start(struct worker *w)
+{
+	loop_timer_init(&w->settle_timer, w->child->loop, settle_on_timer, w);
+}
+
+void
+worker_settle_done(struct worker *w)
+{
+	loop_timer_done(&w->settle_timer);
+}
