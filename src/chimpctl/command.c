@@ -4,6 +4,7 @@
 #include "chimpctl/command.h"
 
 #include "chimpctl/say.h"
+#include "common/conf/conf_nearest.h"
 #include "config.h"
 
 #include <assert.h>
@@ -129,6 +130,40 @@ help(const struct command *command)
 }
 
 /* Arguments -----------------------------------------------------------------*/
+
+/* "Did you mean ...?" for a mistyped word, or where the right ones stand. */
+static int
+word_unknown(const char *what, const struct conf_nearest *nearest)
+{
+	char hint[128];
+
+	if (nearest->best != NULL)
+		snprintf(
+		    hint, sizeof(hint), "Did you mean \"%s\"?", nearest->best);
+	else
+		snprintf(hint, sizeof(hint), "chimpctl --help lists them.");
+	return say_usage(hint, "unknown %s \"%s\"", what, nearest->wrong);
+}
+
+static int
+noun_unknown(const char *word)
+{
+	struct conf_nearest nearest = {.wrong = word};
+
+	for (const struct ctl_noun *const *n = ctl_nouns; *n != NULL; n++)
+		conf_nearest_try(&nearest, (*n)->name);
+	return word_unknown("command", &nearest);
+}
+
+static int
+verb_unknown(const struct ctl_noun *noun, const char *word)
+{
+	struct conf_nearest nearest = {.wrong = word};
+
+	for (const struct ctl_verb *v = noun->verbs; v->run != NULL; v++)
+		conf_nearest_try(&nearest, v->name);
+	return word_unknown("verb", &nearest);
+}
 
 static const struct ctl_noun *
 noun_find(const char *name)
@@ -323,11 +358,10 @@ command_parse_verb(struct command *command)
 		command->verb = verb_find(noun, word);
 	if (command->verb != NULL)
 		return CTL_OK;
+	if (word != NULL)
+		return verb_unknown(noun, word);
 	help_noun(noun, stderr);
-	if (word == NULL)
-		return say_usage(
-		    NULL, "what to do with a %s is not given", noun->name);
-	return say_usage(NULL, "unknown verb \"%s\"", word);
+	return say_usage(NULL, "what to do with a %s is not given", noun->name);
 }
 
 /* Fill in noun, verb and arguments; noun or verb stay NULL if help is wanted
@@ -352,8 +386,7 @@ command_parse(struct command *command)
 		    "chimpctl --help lists them.", "no command is given");
 	command->noun = noun_find(word);
 	if (command->noun == NULL)
-		return say_usage("chimpctl --help lists them.",
-		    "unknown command \"%s\"", word);
+		return noun_unknown(word);
 	status = command_parse_verb(command);
 	if (status != CTL_OK)
 		return status;
