@@ -7,7 +7,7 @@
  * for it can answer too early. When the connection dies, every unit in flight
  * gets its callback with reply->lost set: whether it committed is unknown.
  *
- * The link reconnects by itself with jittered backoff (50 ms to 2 s: G38 wants
+ * The link reconnects by itself with jittered backoff (50 ms to 1 s: G38 wants
  * everything resumed within 2 s of the server's return) until
  * pg_link_free. It says in the log once that it lost the server, and once that
  * it is back. Name resolution inside libpq may block: use addresses or

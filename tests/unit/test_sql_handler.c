@@ -1,0 +1,76 @@
+/*
+ * handlers/sql: the one place where SQL is made from a configured name.
+ */
+#include "handlers/sql.h"
+
+#include <check.h>
+
+#include <stdlib.h>
+
+/* clang-format off */
+static const struct {
+	const char *function;
+	bool valid;
+} names[] = {
+	{ "orders.create_order", true }, { "_a.b$1", true }, { "A.B", true },
+	{ "orders", false }, { "a.b.c", false }, { ".b", false },
+	{ "a.", false }, { "", false }, { ".", false }, { "1a.b", false },
+	{ "a.1b", false }, { "a b.c", false }, { "a.b()", false },
+	{ "a.b\"", false }, { "\"a\".b", false }, { "a.b;select 1", false },
+	{ "a.b ", false }, { "a.\303\244", false }, { "$a.b", false },
+	{ "a2345678901234567890123456789012345678901234567890123456789012345"
+	  ".b", false },
+};
+/* clang-format on */
+
+START_TEST(test_valid_names)
+{
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		ck_assert_msg(
+		    sql_handler_valid(names[i].function) == names[i].valid,
+		    "%s", names[i].function);
+}
+END_TEST
+
+START_TEST(test_statements)
+{
+	struct pg_stmt *action = sql_handler_action("orders.Create_Order");
+	struct pg_stmt *job = sql_handler_job("orders.notify");
+	struct pg_stmt *event = sql_handler_event("orders.audit");
+
+	ck_assert_str_eq(
+	    action->sql, "select \"orders\".\"create_order\"($1::jsonb)");
+	ck_assert_int_eq(action->n_params, 1);
+	ck_assert_str_eq(job->sql,
+	    "select chimp.job_done($1, $2, \"orders\".\"notify\""
+	    "(chimp.job_begin($1, $2)))");
+	ck_assert_int_eq(job->n_params, 2);
+	ck_assert_str_eq(event->sql,
+	    "select chimp.lane_advance($1, $2, $3, $4, $5, $6, "
+	    "\"orders\".\"audit\"($7::jsonb))");
+	ck_assert_int_eq(event->n_params, 7);
+	sql_handler_free(&action);
+	ck_assert_ptr_null(action);
+	sql_handler_free(&action);
+	sql_handler_free(&job);
+	sql_handler_free(&event);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("sql_handler");
+	TCase *tc = tcase_create("sql_handler");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_test(tc, test_valid_names);
+	tcase_add_test(tc, test_statements);
+	suite_add_tcase(s, tc);
+	runner = srunner_create(s);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? 0 : 1;
+}

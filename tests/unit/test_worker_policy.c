@@ -1,0 +1,161 @@
+/*
+ * What a worker decides: roles/worker/worker_policy, by tables.
+ */
+#include "roles/worker/worker_policy.h"
+
+#include <check.h>
+
+#include <stdlib.h>
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+/* clang-format off */
+static const struct {
+	struct worker_load load; /* concurrency, running, slow, held, waiting,
+				  * mean_us */
+	int want;
+} wants[] = {
+	/* Nothing known of the run time: what is free, no more. */
+	{ { 16, 0, 0, 0, 0, -1 }, 16 },
+	{ { 16, 10, 0, 10, 0, -1 }, 6 },
+	{ { 16, 16, 0, 16, 0, -1 }, 0 },
+	/* Slow jobs: no job is claimed ahead. */
+	{ { 16, 0, 0, 0, 0, 20000 }, 16 },
+	{ { 16, 16, 0, 16, 0, 20000 }, 0 },
+	/* Fast jobs: as many again, in batches of half. */
+	{ { 16, 0, 0, 0, 0, 19999 }, 32 },
+	{ { 16, 16, 0, 16, 0, 500 }, 16 },
+	{ { 16, 16, 0, 24, 8, 500 }, 8 },
+	{ { 16, 16, 0, 25, 9, 500 }, 0 },
+	{ { 1, 1, 0, 1, 0, 500 }, 1 },
+	{ { 1, 1, 0, 2, 1, 500 }, 0 },
+	/* Runners held by slow jobs free nobody soon. */
+	{ { 16, 16, 12, 16, 0, 500 }, 4 },
+	{ { 16, 16, 16, 16, 0, 500 }, 0 },
+	{ { 16, 15, 15, 15, 0, 500 }, 2 },
+	/* What is being settled counts against the bound. */
+	{ { 4, 0, 0, 7, 0, 500 }, 1 },
+	{ { 4, 0, 0, 8, 0, 500 }, 0 },
+	/* No connection to run anything on. */
+	{ { 0, 0, 0, 0, 0, 500 }, 0 },
+	{ { 0, 0, 0, 3, 3, -1 }, 0 },
+};
+
+static const struct {
+	unsigned int misses;
+	int64_t due_ms;
+	int64_t wait_ms;
+} relooks[] = {
+	{ 0, 0, 10 }, { 1, 0, 50 }, { 2, 0, 250 }, { 3, 0, 1000 },
+	{ 4, 0, 5000 }, { 5, 0, 5000 }, { 4294967295u, 0, 5000 },
+	{ 4, 1234, 1234 }, { 4, 1, 1 }, { 1, 51, 50 },
+	/* Due already and left by the claim: its queue is paused. */
+	{ 4, -5, 5000 },
+};
+
+static const struct {
+	const char *pattern;
+	const char *queue;
+	bool matches;
+} patterns[] = {
+	{ "*", "a", true }, { "*", "a.b", true },
+	{ "a", "a", true }, { "a", "ab", false }, { "a", "a.b", false },
+	{ "a.*", "a.b", true }, { "a.*", "a.b.c", true },
+	{ "a.*", "a", false }, { "a.*", "a.", false },
+	{ "a.*", "ab.c", false }, { "a.b.*", "a.b.c", true },
+	{ "a.b.*", "a.c.b", false }, { "", "a", false },
+	{ ".*", "x", false },
+};
+
+static const struct {
+	const char *sqlstate;
+	int64_t run_ms;
+	int64_t timeout_ms;
+	int reruns;
+	enum worker_verdict verdict;
+} verdicts[] = {
+	{ "CH001", 5, 0, 0, WORKER_STALE },
+	{ "40001", 5, 0, 0, WORKER_RERUN },
+	{ "40P01", 1000, 0, 4, WORKER_RERUN },
+	{ "40001", 5, 0, 5, WORKER_FAIL },
+	{ "40002", 5, 0, 0, WORKER_FAIL },
+	{ "57014", 500, 500, 0, WORKER_TIMEOUT },
+	{ "57014", 499, 500, 0, WORKER_RELEASE },
+	{ "57014", 9999, 0, 0, WORKER_RELEASE },
+	{ "57P01", 5, 0, 0, WORKER_RELEASE },
+	{ "53300", 5, 0, 0, WORKER_RELEASE },
+	{ "P0001", 5, 0, 0, WORKER_FAIL },
+	{ "22012", 5, 5, 0, WORKER_FAIL },
+	{ "CH002", 5, 0, 0, WORKER_FAIL },
+};
+/* clang-format on */
+
+START_TEST(test_want)
+{
+	for (size_t i = 0; i < COUNT(wants); i++)
+		ck_assert_msg(worker_want(&wants[i].load) == wants[i].want,
+		    "row %zu: %d instead of %d", i, worker_want(&wants[i].load),
+		    wants[i].want);
+}
+END_TEST
+
+START_TEST(test_relook)
+{
+	for (size_t i = 0; i < COUNT(relooks); i++)
+		ck_assert_int_eq(
+		    worker_relook_due_ms(relooks[i].misses, relooks[i].due_ms),
+		    relooks[i].wait_ms);
+}
+END_TEST
+
+START_TEST(test_pattern)
+{
+	for (size_t i = 0; i < COUNT(patterns); i++)
+		ck_assert_msg(worker_pattern_matches(patterns[i].pattern,
+				  patterns[i].queue) == patterns[i].matches,
+		    "%s and %s", patterns[i].pattern, patterns[i].queue);
+}
+END_TEST
+
+START_TEST(test_judge)
+{
+	for (size_t i = 0; i < COUNT(verdicts); i++)
+		ck_assert_msg(worker_judge(verdicts[i].sqlstate,
+				  verdicts[i].run_ms, verdicts[i].timeout_ms,
+				  verdicts[i].reruns) == verdicts[i].verdict,
+		    "row %zu: %s", i, verdicts[i].sqlstate);
+}
+END_TEST
+
+START_TEST(test_mean_follows_the_runs)
+{
+	int64_t mean = worker_mean_us(-1, 100000);
+
+	ck_assert_int_eq(mean, 100000);
+	for (int i = 0; i < 100; i++)
+		mean = worker_mean_us(mean, 1000);
+	ck_assert_int_lt(mean, 2000);
+	ck_assert_int_ge(mean, 1000);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *s = suite_create("worker_policy");
+	TCase *tc = tcase_create("worker_policy");
+	SRunner *runner;
+	int failed;
+
+	tcase_add_test(tc, test_want);
+	tcase_add_test(tc, test_relook);
+	tcase_add_test(tc, test_pattern);
+	tcase_add_test(tc, test_judge);
+	tcase_add_test(tc, test_mean_follows_the_runs);
+	suite_add_tcase(s, tc);
+	runner = srunner_create(s);
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? 0 : 1;
+}
