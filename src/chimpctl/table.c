@@ -22,10 +22,36 @@ struct table {
 	int room;
 };
 
-static bool
-table_is_control(unsigned char c)
+/*
+ * How many bytes of a control character begin here; 0 = none. Besides those of
+ * ASCII these are U+0080 to U+009F, which some terminals obey as well.
+ */
+static int
+table_control(const char *text)
 {
-	return c < 0x20 || c == 0x7f;
+	unsigned char c = (unsigned char)text[0];
+
+	if (c < 0x20 || c == 0x7f)
+		return c != '\0';
+	return c == 0xc2 && ((unsigned char)text[1] & 0xe0) == 0x80 ? 2 : 0;
+}
+
+/* Replace control characters in place, but for those in `keep`. */
+static void
+table_clean(char *text, const char *keep)
+{
+	char *to = text;
+
+	while (*text != '\0') {
+		int n = table_control(text);
+
+		if (n > 0 && strchr(keep, *text) == NULL) {
+			*to++ = '?';
+			text += n;
+		} else
+			*to++ = *text++;
+	}
+	*to = '\0';
 }
 
 /* Bytes that begin a character of UTF-8: all but 10xxxxxx. */
@@ -95,10 +121,7 @@ table_cell(struct table *table, const char *fmt, ...)
 	if (vasprintf(&text, fmt, ap) < 0)
 		abort();
 	va_end(ap);
-	for (char *c = text; *c != '\0'; c++) {
-		if (table_is_control((unsigned char)*c))
-			*c = '?';
-	}
+	table_clean(text, "");
 	table_cut(text, column->width_max);
 	table_add(table, text);
 }
@@ -166,13 +189,9 @@ table_free(struct table **table)
 void
 table_print_text(const char *text, FILE *out)
 {
-	for (; *text != '\0'; text++) {
-		bool keep = *text == '\n' || *text == '\t';
+	char *clean = mem_strdup(text);
 
-		if (table_is_control((unsigned char)*text) && !keep)
-			putc('?', out);
-		else
-			putc(*text, out);
-	}
-	putc('\n', out);
+	table_clean(clean, "\n\t");
+	fprintf(out, "%s\n", clean);
+	free(clean);
 }
