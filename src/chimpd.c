@@ -59,9 +59,9 @@ chimpd_print_version(void)
 	       "libpq %s, libh2o-evloop %s, openssl %s, libevent %s, "
 	       "libConfuse %s, jansson %s\n"
 	       "PostgreSQL's programs: %s\n",
-	    PACKAGE_VERSION, BUILD_ARGS[0] ? BUILD_ARGS : "(none)",
-	    BUILD_LIBPQ, BUILD_LIBH2O, BUILD_LIBSSL, BUILD_LIBEVENT,
-	    BUILD_LIBCONFUSE, BUILD_JANSSON, PG_BINDIR);
+	    PACKAGE_VERSION, BUILD_ARGS[0] ? BUILD_ARGS : "(none)", BUILD_LIBPQ,
+	    BUILD_LIBH2O, BUILD_LIBSSL, BUILD_LIBEVENT, BUILD_LIBCONFUSE,
+	    BUILD_JANSSON, PG_BINDIR);
 }
 
 /* Descriptors 0 to 2 are open: else the first socket would become stderr and
@@ -85,8 +85,8 @@ chimpd_parse_fd(const char *text, int *fd)
 
 	errno = 0;
 	n = strtol(text, &end, 10);
-	if (end == text || *end != '\0' || errno != 0 || n < 0 ||
-	    n > INT_MAX || fcntl((int)n, F_GETFD) < 0) {
+	if (end == text || *end != '\0' || errno != 0 || n < 0 || n > INT_MAX ||
+	    fcntl((int)n, F_GETFD) < 0) {
 		fprintf(stderr,
 		    "chimpd: --ready-fd %s: not the number of an open "
 		    "descriptor\n",
@@ -102,16 +102,16 @@ static int
 chimpd_parse_args(int argc, char **argv, struct chimpd_args *args)
 {
 	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{ "ready-fd", required_argument, NULL, 'r' },
-		{ NULL, 0, NULL, 0 },
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {"ready-fd", required_argument, NULL, 'r'},
+	    {NULL, 0, NULL, 0},
 	};
 	int c;
 
-	*args = (struct chimpd_args){ .task = CHIMPD_RUN,
-		.conf_path = SYSCONFDIR "/chimpd/chimpd.conf",
-		.ready_fd = -1 };
+	*args = (struct chimpd_args){.task = CHIMPD_RUN,
+	    .conf_path = SYSCONFDIR "/chimpd/chimpd.conf",
+	    .ready_fd = -1};
 	while ((c = getopt_long(argc, argv, "c:tTVh", options, NULL)) != -1) {
 		if (c == 'c')
 			args->conf_path = optarg;
@@ -124,7 +124,7 @@ chimpd_parse_args(int argc, char **argv, struct chimpd_args *args)
 		else if (c == 'h')
 			args->task = CHIMPD_HELP;
 		else if (c != 'r' ||
-		    chimpd_parse_fd(optarg, &args->ready_fd) != 0)
+			 chimpd_parse_fd(optarg, &args->ready_fd) != 0)
 			return -1;
 	}
 	if (optind == argc)
@@ -177,8 +177,8 @@ static int
 chimpd_run(int argc, char **argv, const struct chimpd_args *args)
 {
 	char path[PATH_MAX];
-	struct master_opts opts = { .conf_path = path,
-		.ready_fd = args->ready_fd };
+	struct master_opts opts = {
+	    .conf_path = path, .ready_fd = args->ready_fd};
 	enum log_format format = LOG_FORMAT_TEXT;
 	enum log_level level;
 	struct conf *conf;

@@ -7,8 +7,8 @@
 struct err;
 
 struct address {
-	char host[256];	     /* name or number; "" = all addresses */
-	char port[6];	     /* "0" to "65535" */
+	char host[256];      /* name or number; "" = all addresses */
+	char port[6];        /* "0" to "65535" */
 	char unix_path[108]; /* not "": a Unix socket, host and port unused */
 };
 

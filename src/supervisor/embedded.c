@@ -25,8 +25,9 @@
 #include <unistd.h>
 
 enum {
-	EMBEDDED_POLL_MS = 25,	   /* between looks at postmaster.pid */
-	EMBEDDED_TELL_MS = 10000,  /* between log lines of a long wait */
+	EMBEDDED_POLL_MS = 25,      /* between looks at postmaster.pid */
+	EMBEDDED_TELL_MS = 10000,   /* between log lines of a long wait */
+	EMBEDDED_EXTEND_MS = 30000, /* what systemd is then asked for */
 	EMBEDDED_FOREIGN_MS = 4000, /* for a postmaster that is not stopping */
 	/* Deaths before the first readiness. The delays between them add up
 	 * to 1.5 s: long enough for orphans of a killed postmaster to leave
@@ -40,18 +41,11 @@ static const struct {
 	int64_t patience_ms;
 	const char *words;
 } embedded_stops[] = {
-	{ SIGINT, 10000, "a fast shutdown" },
-	{ SIGQUIT, 5000, "an immediate shutdown" },
-	{ SIGKILL, 1000, "KILL" },
+    {SIGINT, 10000, "a fast shutdown"},
+    {SIGQUIT, 5000, "an immediate shutdown"},
+    {SIGKILL, 1000, "KILL"},
 };
 enum { EMBEDDED_STOPS = sizeof(embedded_stops) / sizeof(embedded_stops[0]) };
-
-static struct master *
-embedded_master(struct embedded *e)
-{
-	return (struct master *)(void *)((char *)e -
-	    offsetof(struct master, embedded));
-}
 
 /* How long it may stay in a state before embedded_on_timer; -1 = for ever. */
 static int64_t
@@ -78,7 +72,7 @@ static void
 embedded_arm_timer(struct embedded *e)
 {
 	int64_t ms = embedded_patience_ms(e);
-	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
 
 	event_del(&e->timer);
 	if (ms >= 0)
@@ -117,12 +111,13 @@ embedded_give_up(struct master *m)
 static void
 embedded_start_initdb(struct master *m)
 {
-	static const struct spawn_opts opts = { .name = "initdb",
-		.death_signal = SIGTERM };
+	/* KILL: at TERM it would clean up, maybe under the next initdb. */
+	static const struct spawn_opts opts = {
+	    .name = "initdb", .death_signal = SIGKILL};
 	struct embedded *e = &m->embedded;
 
-	log_info("making a new database cluster in %s",
-	    m->conf->database.data_dir);
+	log_info(
+	    "making a new database cluster in %s", m->conf->database.data_dir);
 	e->output_fd = memfd_create("initdb", MFD_CLOEXEC);
 	if (e->output_fd >= 0)
 		e->pid = spawn_fork(m, &opts);
@@ -145,8 +140,8 @@ embedded_retry(struct master *m, int64_t healthy_ms, const char *why)
 	struct embedded *e = &m->embedded;
 	char delay[WORDS_BYTES];
 
-	e->restart_delay_ms = backoff_next_ms(&e->backoff, healthy_ms,
-	    m->conf->restart_delay_max_ms);
+	e->restart_delay_ms = backoff_next_ms(
+	    &e->backoff, healthy_ms, m->conf->restart_delay_max_ms);
 	if (!e->was_ready && e->backoff.deaths >= EMBEDDED_TRIES) {
 		log_error("PostgreSQL %s; it did not start in %d tries, its "
 			  "own lines above say why",
@@ -154,8 +149,10 @@ embedded_retry(struct master *m, int64_t healthy_ms, const char *why)
 		embedded_give_up(m);
 		return;
 	}
-	log_error("PostgreSQL %s; starting it again in %s", why,
-	    words_duration(e->restart_delay_ms, delay));
+	words_duration(e->restart_delay_ms, delay);
+	log_error("PostgreSQL %s; starting it again %s%s", why,
+	    e->restart_delay_ms > 0 ? "in " : "at once",
+	    e->restart_delay_ms > 0 ? delay : "");
 	embedded_set_state(e, EMBEDDED_WAITING);
 }
 
@@ -163,8 +160,8 @@ static void
 embedded_start_postgres(struct master *m)
 {
 	/* INT is a fast shutdown: a postmaster must not outlive us. */
-	static const struct spawn_opts opts = { .name = "postgres",
-		.death_signal = SIGINT };
+	static const struct spawn_opts opts = {
+	    .name = "postgres", .death_signal = SIGINT};
 	struct embedded *e = &m->embedded;
 	pid_t pid = spawn_fork(m, &opts);
 
@@ -188,8 +185,8 @@ embedded_blocked(struct master *m, const struct pgdata_postmaster *other)
 	struct embedded *e = &m->embedded;
 	const char *dir = m->conf->database.data_dir;
 	int64_t limit_ms = strcmp(other->status, "stopping") == 0
-	    ? m->conf->database.start_timeout_ms
-	    : EMBEDDED_FOREIGN_MS;
+			       ? m->conf->database.start_timeout_ms
+			       : EMBEDDED_FOREIGN_MS;
 
 	if (e->state != EMBEDDED_BLOCKED)
 		log_warn("an earlier PostgreSQL, pid %d, still runs in %s; "
@@ -245,7 +242,7 @@ embedded_still_starting(struct master *m)
 	log_info("PostgreSQL pid %d has been starting for %s; it may be "
 		 "recovering",
 	    (int)e->pid, words_duration(now_ms - e->since_ms, since));
-	notify_extend(&m->notify, 3 * EMBEDDED_TELL_MS);
+	notify_extend(&m->notify, EMBEDDED_EXTEND_MS);
 }
 
 static void
@@ -291,8 +288,8 @@ embedded_stop_harder(struct embedded *e)
 static void
 embedded_on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct embedded *e = arg;
-	struct master *m = embedded_master(e);
+	struct master *m = arg;
+	struct embedded *e = &m->embedded;
 
 	(void)fd;
 	(void)what;
@@ -342,8 +339,8 @@ embedded_initdb_ended(struct master *m, int status)
 		log_error("cannot make a database cluster in %s: initdb %s",
 		    e->new_dir, words_exit(status, end));
 		embedded_give_up(m);
-	} else if (pgdata_rename(e->new_dir, m->conf->database.data_dir,
-		       &err) != 0) {
+	} else if (pgdata_rename(
+		       e->new_dir, m->conf->database.data_dir, &err) != 0) {
 		log_err(LOG_LEVEL_ERROR, &err);
 		embedded_give_up(m);
 	} else {
@@ -354,15 +351,16 @@ embedded_initdb_ended(struct master *m, int status)
 }
 
 static void
-embedded_postgres_ended(struct master *m, int status)
+embedded_postgres_ended(struct master *m, pid_t pid, int status)
 {
 	struct embedded *e = &m->embedded;
 	bool ready = e->state == EMBEDDED_READY;
 	int64_t lived_ms = clock_mono_ms() - e->since_ms;
 	char end[WORDS_BYTES], lived[WORDS_BYTES], why[3 * WORDS_BYTES];
 
-	snprintf(why, sizeof(why), "%s after %s%s", words_exit(status, end),
-	    words_duration(lived_ms, lived), ready ? "" : ", not ready");
+	snprintf(why, sizeof(why), "pid %d %s after %s%s", (int)pid,
+	    words_exit(status, end), words_duration(lived_ms, lived),
+	    ready ? "" : ", not ready");
 	embedded_retry(m, ready ? lived_ms : 0, why);
 }
 
@@ -370,6 +368,7 @@ void
 embedded_ended(struct master *m, int status)
 {
 	struct embedded *e = &m->embedded;
+	pid_t pid = e->pid;
 
 	e->pid = 0;
 	switch (e->state) {
@@ -378,10 +377,11 @@ embedded_ended(struct master *m, int status)
 		break;
 	case EMBEDDED_STARTING:
 	case EMBEDDED_READY:
-		embedded_postgres_ended(m, status);
+		embedded_postgres_ended(m, pid, status);
 		break;
 	case EMBEDDED_STOPPING:
-		log_info("PostgreSQL has stopped");
+		log_info("%s has stopped",
+		    e->cluster_exists ? "PostgreSQL" : "initdb");
 		embedded_set_state(e, EMBEDDED_ENDED);
 		break;
 	case EMBEDDED_OFF:
@@ -423,10 +423,10 @@ embedded_take_lock(struct embedded *e, const char *dir, struct err *err)
 	char *path = mem_printf("%s.lock", dir);
 	int rc = lockfile_take(&e->lock, path, err);
 
-	if (rc != 0) {
+	if (rc > 0) {
 		err_prefix(err, "database.data_dir \"%s\" is in use", dir);
-		err_hint(err, "another chimpd may run on it: stop that one, "
-			      "or give this one a data_dir of its own");
+		err_hint(err, "another chimpd runs on it: stop that one, or "
+			      "give this one a data_dir of its own");
 	}
 	free(path);
 	return rc;
@@ -440,7 +440,7 @@ embedded_init(struct master *m, struct err *err)
 	int major;
 
 	e->configured = strcmp(m->conf->database.mode, "embedded") == 0;
-	evtimer_assign(&e->timer, m->base, embedded_on_timer, e);
+	evtimer_assign(&e->timer, m->base, embedded_on_timer, m);
 	if (!e->configured)
 		return 0;
 	e->socket_dir = conf_embedded_socket_dir(m->conf);

@@ -17,28 +17,28 @@ struct err;
 struct master;
 
 enum embedded_state {
-	EMBEDDED_OFF,	   /* not configured, or not started yet */
+	EMBEDDED_OFF,      /* not configured, or not started yet */
 	EMBEDDED_INITDB,   /* initdb runs */
 	EMBEDDED_BLOCKED,  /* an earlier postmaster still has the data */
 	EMBEDDED_STARTING, /* postgres runs, but is not ready */
 	EMBEDDED_READY,
 	EMBEDDED_WAITING,  /* it died; the next try comes with the timer */
 	EMBEDDED_STOPPING, /* told to stop */
-	EMBEDDED_ENDED	   /* stopped, or given up */
+	EMBEDDED_ENDED     /* stopped, or given up */
 };
 
 struct embedded {
 	enum embedded_state state; /* embedded_set_state changes it */
-	bool configured;	   /* database.mode = embedded */
+	bool configured;           /* database.mode = embedded */
 	bool cluster_exists;
 	bool was_ready; /* once: from then on it is restarted for ever */
 	char *socket_dir;
-	char *new_dir; /* where initdb works: DATA_DIR.new */
+	char *new_dir;        /* where initdb works: DATA_DIR.new */
 	struct lockfile lock; /* DATA_DIR.lock: one chimpd per cluster */
-	pid_t pid;	/* of initdb or the postmaster; 0 = none */
-	int output_fd;	/* a memory file with what initdb said; -1 = none */
-	int64_t since_ms; /* of the present state, CLOCK_MONOTONIC */
-	int64_t told_ms;  /* when a long wait was last logged */
+	pid_t pid;            /* of initdb or the postmaster; 0 = none */
+	int output_fd;      /* a memory file with what initdb said; -1 = none */
+	int64_t since_ms;   /* of the present state, CLOCK_MONOTONIC */
+	int64_t told_ms;    /* when a long wait was last logged */
 	struct event timer; /* what it means depends on the state */
 	struct backoff backoff;
 	int64_t restart_delay_ms; /* for EMBEDDED_WAITING */

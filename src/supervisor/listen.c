@@ -28,8 +28,8 @@ listen_add(struct listeners *l, int *fd, const char *unix_path,
 	struct listener *item;
 
 	if (l->count == LISTEN_MAX)
-		return err_set(err, "more than %d listening sockets",
-		    LISTEN_MAX);
+		return err_set(
+		    err, "more than %d listening sockets", LISTEN_MAX);
 	item = &l->items[l->count];
 	snprintf(item->name, sizeof(item->name), "%s", name);
 	snprintf(item->unix_path, sizeof(item->unix_path), "%s", unix_path);
@@ -56,6 +56,12 @@ listen_refused(const char *name, struct err *err)
 	case EADDRNOTAVAIL:
 		return err_hint(err, "this machine does not have that "
 				     "address");
+	case ENOENT:
+		return err_hint(err, "make the folder first; chimpd does not");
+	case EEXIST:
+		return err_hint(err, "there is a file of that name that is "
+				     "not a socket; remove it, or change "
+				     "http.listen");
 	default:
 		return -1;
 	}
@@ -65,7 +71,7 @@ listen_refused(const char *name, struct err *err)
 static void
 listen_tcp_name(int fd, char *buf, size_t size)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = {0};
 	socklen_t length = sizeof(ss);
 	char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
 
@@ -98,8 +104,8 @@ listen_tcp_bind(int fd, const struct addrinfo *ai)
 /* 0; -1 with an error; 1 with an error, where the machine lacks the address
  * family: without IPv6 localhost still resolves to ::1. */
 static int
-listen_tcp_one(struct listeners *l, const struct addrinfo *ai,
-    const char *text, struct err *err)
+listen_tcp_one(struct listeners *l, const struct addrinfo *ai, const char *text,
+    struct err *err)
 {
 	int rc = -1;
 	char name[160];
@@ -119,16 +125,16 @@ listen_tcp_one(struct listeners *l, const struct addrinfo *ai,
 }
 
 static int
-listen_tcp(struct listeners *l, const char *text,
-    const struct address *address, struct err *err)
+listen_tcp(struct listeners *l, const char *text, const struct address *address,
+    struct err *err)
 {
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-		.ai_socktype = SOCK_STREAM };
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+	    .ai_socktype = SOCK_STREAM};
 	struct addrinfo *all, *ai;
 	int opened = 0, rc;
 
-	rc = getaddrinfo(address->host[0] ? address->host : NULL,
-	    address->port, &hints, &all);
+	rc = getaddrinfo(address->host[0] ? address->host : NULL, address->port,
+	    &hints, &all);
 	if (rc != 0)
 		return err_set(err, "cannot listen on %s: %s", text,
 		    rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
@@ -183,10 +189,9 @@ static int
 listen_unix(struct listeners *l, const char *text,
     const struct address *address, struct err *err)
 {
-	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	int rc = -1;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-	    0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	memcpy(sun.sun_path, address->unix_path, sizeof(sun.sun_path));
 	if (fd < 0 || listen_unix_bind(fd, &sun) != 0)
@@ -198,8 +203,8 @@ listen_unix(struct listeners *l, const char *text,
 }
 
 int
-listen_open(struct listeners *l, const struct conf_strings *addresses,
-    struct err *err)
+listen_open(
+    struct listeners *l, const struct conf_strings *addresses, struct err *err)
 {
 	struct address address;
 	int rc = 0;

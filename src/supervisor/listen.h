@@ -12,7 +12,7 @@ struct conf_strings;
 struct err;
 
 struct listener {
-	char name[160];	     /* "127.0.0.1:3000", "unix:/run/x.sock" */
+	char name[160];      /* "127.0.0.1:3000", "unix:/run/x.sock" */
 	char unix_path[108]; /* "" = TCP */
 };
 
@@ -25,8 +25,8 @@ struct listeners {
 };
 
 /* Open all; on an error none stays open. */
-int listen_open(struct listeners *l, const struct conf_strings *addresses,
-    struct err *err);
+int listen_open(
+    struct listeners *l, const struct conf_strings *addresses, struct err *err);
 
 /* "a, b", cut where buf ends. */
 void listen_names(const struct listeners *l, char *buf, size_t size);

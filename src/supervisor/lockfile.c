@@ -26,7 +26,7 @@
 static int
 lockfile_lock(int fd, const char *path)
 {
-	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	struct stat ours, named;
 
 	if (fcntl(fd, F_SETLK, &fl) != 0)
@@ -37,18 +37,20 @@ lockfile_lock(int fd, const char *path)
 									  : 1;
 }
 
+/* Why it could not be locked; as lockfile_take. */
 static int
 lockfile_refuse(int fd, const char *path, struct err *err)
 {
-	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	int error = errno;
 
 	if ((error != EAGAIN && error != EACCES) ||
 	    fcntl(fd, F_GETLK, &fl) != 0)
-		return err_set(err, "cannot lock \"%s\": %s", path,
-		    strerror(error));
-	return err_set(err, "\"%s\" is held by another process, pid %d", path,
+		return err_set(
+		    err, "cannot lock \"%s\": %s", path, strerror(error));
+	err_set(err, "\"%s\" is held by another process, pid %d", path,
 	    (int)fl.l_pid);
+	return 1;
 }
 
 static int
@@ -58,8 +60,8 @@ lockfile_write_pid(int fd, const char *path, struct err *err)
 	int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 
 	if (ftruncate(fd, 0) != 0 || fd_write_all(fd, text, (size_t)n) != 0)
-		return err_set(err, "cannot write \"%s\": %s", path,
-		    strerror(errno));
+		return err_set(
+		    err, "cannot write \"%s\": %s", path, strerror(errno));
 	return 0;
 }
 
@@ -70,8 +72,8 @@ lockfile_take(struct lockfile *lock, const char *path, struct err *err)
 
 	assert(lock->fd < 0);
 	for (;;) {
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-		    0644);
+		fd =
+		    open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 		if (fd < 0)
 			return err_set(err, "cannot create \"%s\": %s", path,
 			    strerror(errno));
@@ -81,12 +83,12 @@ lockfile_take(struct lockfile *lock, const char *path, struct err *err)
 		fd_close(&fd);
 	}
 	if (rc < 0)
-		lockfile_refuse(fd, path, err);
+		rc = lockfile_refuse(fd, path, err);
 	else
 		rc = lockfile_write_pid(fd, path, err);
-	if (rc < 0) {
+	if (rc != 0) {
 		fd_close(&fd);
-		return -1;
+		return rc;
 	}
 	lock->fd = fd;
 	lock->path = mem_strdup(path);

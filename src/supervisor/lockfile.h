@@ -1,6 +1,7 @@
 /*
  * A file that one process holds locked for its life: the pid file, and the
- * lock beside the embedded PostgreSQL's data.
+ * lock beside the embedded PostgreSQL's data. The process must not open the
+ * file in another way as well: closing that would drop the lock (fcntl(2)).
  */
 #ifndef CHIMP_SUPERVISOR_LOCKFILE_H
 #define CHIMP_SUPERVISOR_LOCKFILE_H
@@ -8,15 +9,18 @@
 struct err;
 
 struct lockfile {
-	int fd;	    /* -1 = not held */
+	int fd;     /* -1 = not held */
 	char *path; /* NULL = not held */
 };
 
-#define LOCKFILE_NONE { -1, NULL }
+#define LOCKFILE_NONE    \
+	{                \
+		-1, NULL \
+	}
 
 /*
- * Create `path` if needed, lock it and write this process's id into it. The
- * error names the process that holds it.
+ * Create `path` if needed, lock it and write this process's id into it. 0; -1
+ * with an error; 1 with an error that names the process that holds it.
  */
 int lockfile_take(struct lockfile *lock, const char *path, struct err *err);
 

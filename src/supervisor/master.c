@@ -103,7 +103,7 @@ static void
 master_boot(struct master *m)
 {
 	int64_t ms = m->conf->start_timeout_ms;
-	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
 
 	master_set_state(m, MASTER_BOOTING);
 	event_add(&m->boot_timer, &tv);
@@ -206,10 +206,15 @@ static int
 master_open(struct master *m, struct err *err)
 {
 	const struct conf *c = m->conf;
+	int rc = 0;
 
 	limits_raise_files();
-	if (c->pid_file[0] != '\0' &&
-	    lockfile_take(&m->pid_file, c->pid_file, err) != 0)
+	if (c->pid_file[0] != '\0')
+		rc = lockfile_take(&m->pid_file, c->pid_file, err);
+	if (rc > 0)
+		err_hint(err, "another chimpd runs: stop that one, or change "
+			      "pid_file");
+	if (rc != 0)
 		return err_prefix(err, "pid_file");
 	if (c->http.present && c->http.processes > 0 &&
 	    listen_open(&m->listeners, &c->http.listen, err) != 0)
@@ -230,8 +235,8 @@ master_init(struct master *m, struct err *err)
 	notify_start(&m->notify, m->base);
 	evtimer_assign(&m->boot_timer, m->base, master_on_boot_timeout, m);
 	if (slot_table_init(m) != 0) {
-		err_set(err, "%s starts no process on this node",
-		    m->conf->path);
+		err_set(
+		    err, "%s starts no process on this node", m->conf->path);
 		return err_hint(err, "give at least one of http, worker, cron "
 				     "and subscriber processes = 1 or more");
 	}

@@ -24,12 +24,12 @@
 #include "supervisor/stop.h"
 
 enum master_state {
-	MASTER_STARTING,	  /* alone: sockets, user, folders */
-	MASTER_DATABASE,	  /* the embedded PostgreSQL starts */
-	MASTER_PREPARING,	  /* a child migrates and registers */
-	MASTER_BOOTING,		  /* slots are filled, not all are ready */
-	MASTER_RUNNING,		  /* all were ready */
-	MASTER_STOPPING,	  /* the roles end; see stop.h */
+	MASTER_STARTING,          /* alone: sockets, user, folders */
+	MASTER_DATABASE,          /* the embedded PostgreSQL starts */
+	MASTER_PREPARING,         /* a child migrates and registers */
+	MASTER_BOOTING,           /* slots are filled, not all are ready */
+	MASTER_RUNNING,           /* all were ready */
+	MASTER_STOPPING,          /* the roles end; see stop.h */
 	MASTER_STOPPING_DATABASE, /* then the embedded PostgreSQL */
 	MASTER_ENDED
 };
@@ -38,7 +38,7 @@ struct master {
 	struct conf *conf; /* owned */
 	const struct master_opts *opts;
 	enum master_state state; /* master_set_state changes it */
-	int exit_status;	 /* 0, or 1 after a failure */
+	int exit_status;         /* 0, or 1 after a failure */
 	pid_t pid;
 	char node_id[UUID_TEXT_BYTES]; /* of this birth of the node */
 	int64_t born_ms;

@@ -29,9 +29,8 @@ notify_open(struct notify *n, const char *path)
 	memcpy(n->address.sun_path, path, length + 1);
 	if (path[0] == '@')
 		n->address.sun_path[0] = '\0';
-	n->address_bytes = (socklen_t)(offsetof(struct sockaddr_un,
-					   sun_path) +
-	    length + (path[0] == '/'));
+	n->address_bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+				       length + (path[0] == '/'));
 	n->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
@@ -86,10 +85,9 @@ void
 notify_start(struct notify *n, struct event_base *base)
 {
 	int64_t us = n->watchdog_us / 2;
-	struct timeval tv = { us / 1000000, us % 1000000 };
+	struct timeval tv = {us / 1000000, us % 1000000};
 
-	event_assign(&n->watchdog, base, -1, EV_PERSIST, notify_on_watchdog,
-	    n);
+	event_assign(&n->watchdog, base, -1, EV_PERSIST, notify_on_watchdog, n);
 	if (n->watchdog_us > 0)
 		event_add(&n->watchdog, &tv);
 }
@@ -129,8 +127,7 @@ notify_extend(struct notify *n, int64_t ms)
 {
 	char text[64];
 
-	snprintf(text, sizeof(text), "EXTEND_TIMEOUT_USEC=%" PRId64,
-	    ms * 1000);
+	snprintf(text, sizeof(text), "EXTEND_TIMEOUT_USEC=%" PRId64, ms * 1000);
 	notify_send(n, text);
 }
 

@@ -13,7 +13,7 @@
 #include <sys/un.h>
 
 struct notify {
-	int fd;	      /* datagrams to systemd; -1 = not started by systemd */
+	int fd;       /* datagrams to systemd; -1 = not started by systemd */
 	int ready_fd; /* -1 = none, or used up */
 	struct sockaddr_un address;
 	socklen_t address_bytes;

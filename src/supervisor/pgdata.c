@@ -56,8 +56,7 @@ pgdata_line(const char *text, int number)
 }
 
 void
-pgdata_parse_postmaster(const char *text,
-    struct pgdata_postmaster *postmaster)
+pgdata_parse_postmaster(const char *text, struct pgdata_postmaster *postmaster)
 {
 	const char *status = pgdata_line(text, PGDATA_LINE_STATUS);
 	/* Negative: a single-user backend, which holds the folder too. */
@@ -140,7 +139,7 @@ pgdata_is_empty(const char *dir)
 		return -1;
 	while ((entry = readdir(d)) != NULL && !found)
 		found = strcmp(entry->d_name, ".") != 0 &&
-		    strcmp(entry->d_name, "..") != 0;
+			strcmp(entry->d_name, "..") != 0;
 	closedir(d);
 	return !found;
 }
@@ -162,16 +161,18 @@ pgdata_check_parent(const char *dir, struct err *err)
 	int rc = 0;
 
 	if (slash == NULL || slash == parent)
-		rc = err_set(err, "database.data_dir = \"%s\" is not the "
-				  "absolute path of a folder in a folder",
+		rc = err_set(err,
+		    "database.data_dir = \"%s\" is not the "
+		    "absolute path of a folder in a folder",
 		    dir);
 	else
 		*slash = '\0';
 	if (rc == 0 && access(parent, F_OK) != 0)
 		mkdir(parent, 0755);
 	if (rc == 0 && access(parent, W_OK | X_OK) != 0) {
-		err_set(err, "cannot make the database's folder \"%s\": "
-			     "\"%s\": %s",
+		err_set(err,
+		    "cannot make the database's folder \"%s\": "
+		    "\"%s\": %s",
 		    dir, parent, strerror(errno));
 		rc = err_hint(err,
 		    "install -d -o %s \"%s\", or change database.data_dir",
@@ -182,13 +183,14 @@ pgdata_check_parent(const char *dir, struct err *err)
 }
 
 static int
-pgdata_check_version(const char *dir, const char *text, int major,
-    struct err *err)
+pgdata_check_version(
+    const char *dir, const char *text, int major, struct err *err)
 {
 	if (atoi(text) == major)
 		return 0;
-	err_set(err, "\"%s\" holds a cluster of PostgreSQL %.*s, but chimpd "
-		     "was built with PostgreSQL %d",
+	err_set(err,
+	    "\"%s\" holds a cluster of PostgreSQL %.*s, but chimpd "
+	    "was built with PostgreSQL %d",
 	    dir, (int)strcspn(text, "\n"), text, major);
 	return err_hint(err, "upgrade it with pg_upgrade, or name another "
 			     "database.data_dir");
@@ -203,27 +205,34 @@ pgdata_check(const char *dir, int major, bool *exists, struct err *err)
 	*exists = false;
 	if (pgdata_check_parent(dir, err) != 0)
 		return -1;
-	if (stat(dir, &st) != 0 && errno == ENOENT)
-		return 0;
-	if (access(dir, R_OK | W_OK | X_OK) != 0)
-		return err_set(err, "cannot use database.data_dir \"%s\" as "
-				    "user %s: %s",
-		    dir, pgdata_my_name(), strerror(errno));
-	if (st.st_uid != geteuid()) {
-		err_set(err, "database.data_dir \"%s\" does not belong to "
-			     "user %s, as PostgreSQL demands",
-		    dir, pgdata_my_name());
-		return err_hint(err, "chown -R %s \"%s\"", pgdata_my_name(),
-		    dir);
+	if (stat(dir, &st) != 0) {
+		if (errno == ENOENT)
+			return 0;
+		return err_set(err, "cannot use database.data_dir \"%s\": %s",
+		    dir, strerror(errno));
 	}
+	if (st.st_uid != geteuid()) {
+		err_set(err,
+		    "database.data_dir \"%s\" does not belong to "
+		    "user %s, as PostgreSQL demands",
+		    dir, pgdata_my_name());
+		return err_hint(
+		    err, "chown -R %s \"%s\"", pgdata_my_name(), dir);
+	}
+	if (access(dir, R_OK | W_OK | X_OK) != 0)
+		return err_set(err,
+		    "cannot use database.data_dir \"%s\" as "
+		    "user %s: %s",
+		    dir, pgdata_my_name(), strerror(errno));
 	pgdata_read(dir, "PG_VERSION", version, sizeof(version));
 	*exists = version[0] != '\0';
 	if (*exists)
 		return pgdata_check_version(dir, version, major, err);
 	if (pgdata_is_empty(dir) == 1)
 		return 0;
-	err_set(err, "database.data_dir \"%s\" is not empty, but holds no "
-		     "cluster of PostgreSQL",
+	err_set(err,
+	    "database.data_dir \"%s\" is not empty, but holds no "
+	    "cluster of PostgreSQL",
 	    dir);
 	return err_hint(err, "name another folder; chimpd makes it");
 }
@@ -235,8 +244,9 @@ pgdata_make_socket_dir(const char *dir, struct err *err)
 	struct stat st;
 
 	if (strlen(dir) + sizeof(PGDATA_SOCKET_NAME) > sizeof(sun->sun_path)) {
-		err_set(err, "the path of the database's socket, \"%s%s\", is "
-			     "longer than %zu bytes",
+		err_set(err,
+		    "the path of the database's socket, \"%s%s\", is "
+		    "longer than %zu bytes",
 		    dir, PGDATA_SOCKET_NAME, sizeof(sun->sun_path) - 1);
 		return err_hint(err, "choose a shorter database.data_dir");
 	}
@@ -270,8 +280,8 @@ pgdata_rename(const char *from, const char *to, struct err *err)
 		fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	/* Else a power cut could take the name back, and with it all data. */
 	if (rc == 0 && (fd < 0 || fsync(fd) != 0))
-		rc = err_set(err, "cannot sync \"%s\": %s", parent,
-		    strerror(errno));
+		rc = err_set(
+		    err, "cannot sync \"%s\": %s", parent, strerror(errno));
 	fd_close(&fd);
 	free(parent);
 	return rc;

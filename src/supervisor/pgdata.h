@@ -12,13 +12,13 @@ struct err;
 
 /* What postmaster.pid says. */
 struct pgdata_postmaster {
-	pid_t pid;	  /* 0 = no postmaster */
-	char status[16];  /* "starting", "ready", "stopping"; "" = none yet */
+	pid_t pid;       /* 0 = no postmaster */
+	char status[16]; /* "starting", "ready", "stopping"; "" = none yet */
 };
 
 /* Pure: the text of a postmaster.pid. */
-void pgdata_parse_postmaster(const char *text,
-    struct pgdata_postmaster *postmaster);
+void pgdata_parse_postmaster(
+    const char *text, struct pgdata_postmaster *postmaster);
 
 /*
  * Look into `dir`: *exists tells whether there is a cluster of PostgreSQL
@@ -32,16 +32,16 @@ int pgdata_check(const char *dir, int major, bool *exists, struct err *err);
 int pgdata_make_socket_dir(const char *dir, struct err *err);
 
 /* postmaster.pid as it stands; pid 0 if there is none. */
-void pgdata_read_postmaster(const char *dir,
-    struct pgdata_postmaster *postmaster);
+void pgdata_read_postmaster(
+    const char *dir, struct pgdata_postmaster *postmaster);
 
 /*
  * The postmaster that lives on `dir` now, pid 0 if none. Removes a
  * postmaster.pid whose number has gone to another program since: PostgreSQL
  * would refuse to start.
  */
-void pgdata_find_postmaster(const char *dir,
-    struct pgdata_postmaster *postmaster);
+void pgdata_find_postmaster(
+    const char *dir, struct pgdata_postmaster *postmaster);
 
 /* Put a finished cluster `from` in the place of `to`. */
 int pgdata_rename(const char *from, const char *to, struct err *err);

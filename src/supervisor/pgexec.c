@@ -20,8 +20,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PGEXEC_INITDB	PG_BINDIR "/initdb"
+#define PGEXEC_INITDB   PG_BINDIR "/initdb"
 #define PGEXEC_POSTGRES PG_BINDIR "/postgres"
+
+enum { PGEXEC_REMOVE_TRIES = 20, PGEXEC_REMOVE_PAUSE_US = 50000 };
 
 int
 pgexec_major(struct err *err)
@@ -31,7 +33,7 @@ pgexec_major(struct err *err)
 	FILE *f = NULL;
 
 	if (access(PGEXEC_INITDB, X_OK) == 0)
-		f = popen("'" PGEXEC_POSTGRES "' -V", "re");
+		f = popen("cd / && exec '" PGEXEC_POSTGRES "' -V", "re");
 	if (f != NULL) {
 		if (fgets(line, sizeof(line), f) != NULL)
 			sscanf(line, "postgres (PostgreSQL) %d", &major);
@@ -39,8 +41,8 @@ pgexec_major(struct err *err)
 	}
 	if (major > 0)
 		return major;
-	err_set(err, "PostgreSQL's programs cannot be run from \"%s\"",
-	    PG_BINDIR);
+	err_set(
+	    err, "PostgreSQL's programs cannot be run from \"%s\"", PG_BINDIR);
 	return err_hint(err, "install postgresql-15, or build chimpd with "
 			     "--with-pg-bindir=DIR");
 }
@@ -65,8 +67,7 @@ pgexec_clean_environment(void)
 	}
 }
 
-static void __attribute__((noreturn))
-pgexec_run(char **argv)
+static void __attribute__((noreturn)) pgexec_run(char **argv)
 {
 	int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
@@ -82,13 +83,30 @@ pgexec_run(char **argv)
 }
 
 static int
-pgexec_remove(const char *path, const struct stat *st, int type,
-    struct FTW *ftw)
+pgexec_remove(
+    const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
 	(void)type;
 	(void)ftw;
 	return remove(path);
+}
+
+/*
+ * What an interrupted initdb left. The backend that it ran may outlive it by
+ * a moment and add files while we remove them.
+ */
+static void
+pgexec_remove_tree(const char *dir)
+{
+	for (int i = 0; i < PGEXEC_REMOVE_TRIES; i++) {
+		if (nftw(dir, pgexec_remove, 16, FTW_DEPTH | FTW_PHYS) == 0 ||
+		    access(dir, F_OK) != 0)
+			return;
+		usleep(PGEXEC_REMOVE_PAUSE_US);
+	}
+	log_error("cannot remove \"%s\": %s", dir, strerror(errno));
+	_exit(1);
 }
 
 /* Not every system has C.UTF-8. */
@@ -111,11 +129,7 @@ pgexec_initdb(const char *dir, int output_fd)
 
 	dup2(output_fd, STDOUT_FILENO);
 	dup2(output_fd, STDERR_FILENO);
-	if (nftw(dir, pgexec_remove, 16, FTW_DEPTH | FTW_PHYS) != 0 &&
-	    errno != ENOENT) {
-		log_error("cannot remove \"%s\": %s", dir, strerror(errno));
-		_exit(1);
-	}
+	pgexec_remove_tree(dir);
 	argv[n++] = mem_strdup(PGEXEC_INITDB);
 	argv[n++] = mem_printf("--pgdata=%s", dir);
 	argv[n++] = mem_strdup("--username=chimp");
@@ -173,8 +187,8 @@ pgexec_postgres(const struct conf *conf, const char *socket_dir)
 	    mem_printf("shared_buffers=%" PRId64 "kB",
 		db->shared_buffers_bytes / 1024));
 	for (int i = 0; i < db->settings.count; i++)
-		n = pgexec_add(argv, n, "-c",
-		    mem_strdup(db->settings.items[i]));
+		n = pgexec_add(
+		    argv, n, "-c", mem_strdup(db->settings.items[i]));
 	argv[n] = NULL;
 	/* stdout is the user's, who may have sent it to a file. */
 	dup2(STDERR_FILENO, STDOUT_FILENO);

@@ -17,8 +17,8 @@
 void
 prepare_start(struct master *m)
 {
-	static const struct spawn_opts opts = { .name = "prepare",
-		.death_signal = SIGKILL };
+	static const struct spawn_opts opts = {
+	    .name = "prepare", .death_signal = SIGKILL};
 	pid_t pid = spawn_fork(m, &opts);
 
 	if (pid == 0)

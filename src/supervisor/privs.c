@@ -25,8 +25,8 @@ privs_stay_root(const struct conf *conf, struct err *err)
 		    "user",
 		    conf->path);
 	}
-	log_warn("everything runs as root; set user = \"NAME\" in %s",
-	    conf->path);
+	log_warn(
+	    "everything runs as root; set user = \"NAME\" in %s", conf->path);
 	return 0;
 }
 

@@ -35,11 +35,11 @@ reap_log(const struct slot *slot, int status, bool well, const char *what)
 	words_exit(status, end);
 	words_duration(clock_mono_ms() - slot->born_ms, lived);
 	if (well)
-		log_info("%s pid %d %s after %s%s", slot->name,
-		    (int)slot->pid, end, lived, what);
+		log_info("%s pid %d %s after %s%s", slot->name, (int)slot->pid,
+		    end, lived, what);
 	else
-		log_warn("%s pid %d %s after %s%s", slot->name,
-		    (int)slot->pid, end, lived, what);
+		log_warn("%s pid %d %s after %s%s", slot->name, (int)slot->pid,
+		    end, lived, what);
 }
 
 /*
@@ -53,17 +53,16 @@ reap_rescue(struct slot *slot)
 {
 	rescue_send(slot->master, slot->id);
 	if (slot->ready_ms > 0 || slot->previous[0] == '\0')
-		snprintf(slot->previous, sizeof(slot->previous), "%s",
-		    slot->id);
+		snprintf(
+		    slot->previous, sizeof(slot->previous), "%s", slot->id);
 }
 
 static void
 reap_slot_restart(struct slot *slot, int status, bool well)
 {
 	char delay[WORDS_BYTES], what[WORDS_BYTES + 32];
-	int64_t healthy_ms = slot->ready_ms > 0
-	    ? clock_mono_ms() - slot->ready_ms
-	    : 0;
+	int64_t healthy_ms =
+	    slot->ready_ms > 0 ? clock_mono_ms() - slot->ready_ms : 0;
 
 	slot->restart_delay_ms = backoff_next_ms(&slot->backoff, healthy_ms,
 	    slot->master->conf->restart_delay_max_ms);
@@ -113,8 +112,8 @@ static void
 reap_one(struct master *m, pid_t pid)
 {
 	struct slot *slot = slot_by_pid(m, pid);
-	bool ours = slot != NULL || pid == m->prepare.pid ||
-	    pid == m->embedded.pid;
+	bool ours =
+	    slot != NULL || pid == m->prepare.pid || pid == m->embedded.pid;
 	int status = 0;
 
 	/*
@@ -133,8 +132,7 @@ reap_one(struct master *m, pid_t pid)
 		embedded_ended(m, status);
 	else
 		/* As PID 1 of a container we inherit strangers. */
-		log_debug("pid %d, which is none of ours, has ended",
-		    (int)pid);
+		log_debug("pid %d, which is none of ours, has ended", (int)pid);
 }
 
 void
@@ -142,7 +140,7 @@ reap_all(struct master *m)
 {
 	/* Signals coalesce: one SIGCHLD may stand for many. */
 	for (;;) {
-		siginfo_t info = { .si_pid = 0 };
+		siginfo_t info = {.si_pid = 0};
 
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
 		    info.si_pid == 0)

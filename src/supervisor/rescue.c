@@ -10,8 +10,8 @@
 #include <string.h>
 
 /* Workers first: they are the ones that start the released jobs. */
-static const struct role *const rescue_roles[] = { &role_worker, &role_cron,
-	&role_subscriber, &role_http };
+static const struct role *const rescue_roles[] = {
+    &role_worker, &role_cron, &role_subscriber, &role_http};
 
 static bool
 rescue_try(struct master *m, enum slot_state state, const struct role *role,
@@ -19,7 +19,7 @@ rescue_try(struct master *m, enum slot_state state, const struct role *role,
 {
 	struct list *n;
 
-	LIST_FOREACH(n, &m->slots_in[state]) {
+	LIST_FOREACH (n, &m->slots_in[state]) {
 		struct slot *slot = LIST_ENTRY(n, struct slot, node);
 
 		/* The dead one itself may still stand in the list. */
@@ -40,8 +40,7 @@ rescue_try(struct master *m, enum slot_state state, const struct role *role,
 void
 rescue_send(struct master *m, const char *birth)
 {
-	static const enum slot_state states[] = { SLOT_SERVING,
-		SLOT_DRAINING };
+	static const enum slot_state states[] = {SLOT_SERVING, SLOT_DRAINING};
 
 	for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++)
 		for (size_t r = 0;

@@ -2,6 +2,7 @@
  * Signals to the master. See signals.h; they follow nginx.
  */
 #include "supervisor/signals.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "supervisor/master_state.h"
 #include "supervisor/reap.h"
@@ -11,9 +12,19 @@
 #include <event2/event.h>
 #include <signal.h>
 
+/*
+ * Programs like timeout(1) signal both the process and its group, and a
+ * terminal's Ctrl-C may arrive once more through a wrapper: that is one wish,
+ * not two.
+ */
+#define SIGNALS_SAME_MS 50
+
 static void
 signals_on_fast(struct master *m)
 {
+	if (m->stop.mode == STOP_FAST &&
+	    clock_mono_ms() - m->stop.mode_ms < SIGNALS_SAME_MS)
+		return;
 	stop_begin(m, m->stop.mode < STOP_FAST ? STOP_FAST : STOP_NOW);
 }
 

@@ -65,7 +65,7 @@ static void
 slot_arm_timer(struct slot *slot)
 {
 	int64_t ms = slot_patience_ms(slot);
-	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
 
 	event_del(&slot->timer);
 	if (ms < 0)
@@ -134,7 +134,7 @@ int
 slot_count_alive(const struct master *m)
 {
 	return m->slot_count[SLOT_STARTING] + m->slot_count[SLOT_SERVING] +
-	    m->slot_count[SLOT_DRAINING] + m->slot_count[SLOT_HUNG];
+	       m->slot_count[SLOT_DRAINING] + m->slot_count[SLOT_HUNG];
 }
 
 struct slot *
@@ -164,11 +164,11 @@ slot_start(struct slot *slot)
 		return;
 	}
 	/* No memory or too many processes: try again later, and later still. */
-	log_error("%s: cannot start a process: %s", slot->name,
-	    strerror(errno));
+	log_error(
+	    "%s: cannot start a process: %s", slot->name, strerror(errno));
 	slot_set_state(slot, SLOT_EMPTY);
-	slot->restart_delay_ms = backoff_next_ms(&slot->backoff, 0,
-	    slot->master->conf->restart_delay_max_ms);
+	slot->restart_delay_ms = backoff_next_ms(
+	    &slot->backoff, 0, slot->master->conf->restart_delay_max_ms);
 	slot_set_state(slot, SLOT_WAITING);
 }
 
@@ -176,8 +176,10 @@ bool
 slot_send(struct slot *slot, enum msg_type type, int64_t deadline_ms,
     const char *birth)
 {
-	struct msg msg = { .type = type, .slot = slot->number,
-		.generation = slot->generation, .deadline_ms = deadline_ms };
+	struct msg msg = {.type = type,
+	    .slot = slot->number,
+	    .generation = slot->generation,
+	    .deadline_ms = deadline_ms};
 
 	assert(slot_alive(slot));
 	snprintf(msg.birth, sizeof(msg.birth), "%s", birth);
@@ -218,8 +220,8 @@ slot_table_add(struct master *m, const char *role,
 			snprintf(slot->name, sizeof(slot->name), "%s/%.40s/%d",
 			    role, worker->name, i);
 		else
-			snprintf(slot->name, sizeof(slot->name), "%s/%d", role,
-			    i);
+			snprintf(
+			    slot->name, sizeof(slot->name), "%s/%d", role, i);
 		evtimer_assign(&slot->timer, m->base, slot_on_timer, slot);
 		list_append(&m->slots_in[SLOT_EMPTY], &slot->node);
 		m->slot_count[SLOT_EMPTY]++;
@@ -233,19 +235,18 @@ slot_table_init(struct master *m)
 	const bool background = c->background_workers;
 	int64_t http = c->http.present ? c->http.processes : 0;
 	int64_t cron = c->cron.present && background ? c->cron.processes : 0;
-	int64_t subscriber = c->subscriber.present && background
-	    ? c->subscriber.processes
-	    : 0;
+	int64_t subscriber =
+	    c->subscriber.present && background ? c->subscriber.processes : 0;
 	int64_t workers = 0;
 
 	for (size_t i = 0; i < c->n_workers && background; i++)
 		workers += c->workers[i].processes;
-	m->slots = mem_zalloc((size_t)(http + workers + cron + subscriber) *
-	    sizeof(*m->slots));
+	m->slots = mem_zalloc(
+	    (size_t)(http + workers + cron + subscriber) * sizeof(*m->slots));
 	slot_table_add(m, "http", NULL, http);
 	for (size_t i = 0; i < c->n_workers && background; i++)
-		slot_table_add(m, "worker", &c->workers[i],
-		    c->workers[i].processes);
+		slot_table_add(
+		    m, "worker", &c->workers[i], c->workers[i].processes);
 	slot_table_add(m, "cron", NULL, cron);
 	slot_table_add(m, "subscriber", NULL, subscriber);
 	return m->n_slots > 0 ? 0 : -1;

@@ -38,17 +38,17 @@ struct slot {
 	uint32_t generation;   /* how many processes it has had */
 	const struct role *role;
 	const struct conf_worker *worker; /* its class; NULL: other roles */
-	int index;			  /* in its role or class */
-	char name[64];			  /* "worker/default/0" */
+	int index;                        /* in its role or class */
+	char name[64];                    /* "worker/default/0" */
 
 	/* The process in it; pid is 0 and fd -1 when there is none. */
-	pid_t pid;     /* also the number of its process group */
-	int fd;	       /* the master's end of the socketpair */
-	struct event io; /* fd is readable */
-	int64_t born_ms;  /* CLOCK_MONOTONIC, as all *_ms here */
-	int64_t ready_ms; /* 0 = not yet */
+	pid_t pid;                /* also the number of its process group */
+	int fd;                   /* the master's end of the socketpair */
+	struct event io;          /* fd is readable */
+	int64_t born_ms;          /* CLOCK_MONOTONIC, as all *_ms here */
+	int64_t ready_ms;         /* 0 = not yet */
 	char id[UUID_TEXT_BYTES]; /* its birth id */
-	struct msg heartbeat;	  /* the last one; zeroed at birth */
+	struct msg heartbeat;     /* the last one; zeroed at birth */
 	uint32_t wrong_messages;  /* counted and ignored */
 
 	/* What the next one gets. */
@@ -57,7 +57,7 @@ struct slot {
 	int64_t restart_delay_ms; /* for SLOT_WAITING */
 
 	struct event timer; /* what it means depends on the state */
-	int64_t due_ms;	    /* when it should fire */
+	int64_t due_ms;     /* when it should fire */
 };
 
 /* Make the table from the configuration; 0, or -1 if it is empty. */

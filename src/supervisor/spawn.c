@@ -40,9 +40,10 @@ spawn_child_begin(struct master *m, const struct spawn_opts *opts)
 	setpgid(0, 0);
 	/*
 	 * After the last change of user, which would clear it. A master that
-	 * died before this line cannot be noticed by it.
+	 * died before this line is noticed by the next one.
 	 */
-	prctl(PR_SET_PDEATHSIG, opts->death_signal);
+	if (opts->death_signal != 0)
+		prctl(PR_SET_PDEATHSIG, opts->death_signal);
 	if (getppid() != m->pid)
 		_exit(1);
 	master_forget(m, opts->keep_listeners);
@@ -83,8 +84,8 @@ spawn_role(const struct slot *slot, int fd)
 	birth->generation = slot->generation;
 	snprintf(birth->id, sizeof(birth->id), "%s", slot->id);
 	snprintf(birth->node_id, sizeof(birth->node_id), "%s", m->node_id);
-	snprintf(birth->previous, sizeof(birth->previous), "%s",
-	    slot->previous);
+	snprintf(
+	    birth->previous, sizeof(birth->previous), "%s", slot->previous);
 	birth->master_fd = fd;
 	birth->listen_fds = m->listeners.fds;
 	birth->n_listen = m->listeners.count;
@@ -95,9 +96,13 @@ spawn_role(const struct slot *slot, int fd)
 int
 spawn_slot(struct slot *slot)
 {
-	struct spawn_opts opts = { .name = slot->name,
-		.death_signal = SIGTERM,
-		.keep_listeners = slot->role == &role_http };
+	/*
+	 * No death signal: a role sees the end of the socketpair, and drains.
+	 * A TERM on top would count as the second one, which is told to stop
+	 * at once.
+	 */
+	struct spawn_opts opts = {
+	    .name = slot->name, .keep_listeners = slot->role == &role_http};
 	int pair[2];
 	pid_t pid;
 

@@ -13,7 +13,7 @@ struct slot;
 
 struct spawn_opts {
 	const char *name;    /* for title and log */
-	int death_signal;    /* to the child when the master dies */
+	int death_signal;    /* when the master dies; 0 = none */
 	bool keep_listeners; /* it serves them */
 };
 

@@ -15,15 +15,18 @@
 #include <signal.h>
 
 enum {
-	STOP_KILL_AFTER_MS = 500, /* past the time that work has */
-	STOP_GIVE_UP_MS = 400,	  /* past KILL: stuck in the kernel */
-	STOP_FAILED_MS = 2000	  /* time that work has when the start fails */
+	/* Past the time that work has: a child then needs up to 800 ms to
+	 * cancel what runs and to deregister (roles/role.c). Together with
+	 * the next one less than the second of G33. */
+	STOP_KILL_AFTER_MS = 850,
+	STOP_GIVE_UP_MS = 100, /* past KILL: stuck in the kernel */
+	STOP_FAILED_MS = 2000  /* time that work has when the start fails */
 };
 
 static void
 stop_arm(struct master *m, int64_t ms)
 {
-	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
 
 	event_add(&m->stop.timer, &tv);
 }
@@ -131,12 +134,16 @@ stop_fast(struct master *m)
 {
 	char limit[WORDS_BYTES];
 	/* 0 would mean no limit to a child. */
-	int64_t ms = m->conf->stop_timeout_ms > 0 ? m->conf->stop_timeout_ms
-						  : 1;
+	int64_t ms =
+	    m->conf->stop_timeout_ms > 0 ? m->conf->stop_timeout_ms : 1;
 
 	if (m->exit_status != 0 && ms > STOP_FAILED_MS)
 		ms = STOP_FAILED_MS;
-	log_info("stopping: running work has %s", words_duration(ms, limit));
+	words_duration(ms, limit);
+	if (stop_roles_gone(m))
+		log_info("stopping");
+	else
+		log_info("stopping: running work has %s", limit);
 	stop_drain_all(m, ms);
 }
 
@@ -173,6 +180,7 @@ stop_begin(struct master *m, enum stop_mode mode)
 		master_set_state(m, MASTER_STOPPING);
 	}
 	m->stop.mode = mode;
+	m->stop.mode_ms = clock_mono_ms();
 	if (m->state == MASTER_STOPPING)
 		stop_roles(m, mode);
 	else if (mode == STOP_NOW)

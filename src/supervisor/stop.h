@@ -22,8 +22,9 @@ enum stop_mode {
 struct stop {
 	enum stop_mode mode;
 	struct event timer; /* KILL, then give up */
-	bool killed;	    /* KILL was sent to all that lived */
+	bool killed;        /* KILL was sent to all that lived */
 	int64_t since_ms;   /* of the first request, CLOCK_MONOTONIC */
+	int64_t mode_ms;    /* of the request for the present mode */
 };
 
 void stop_init(struct master *m);
