@@ -394,6 +394,12 @@ conf_section_count(const void *parent, const struct conf_section *section)
 	return 0;
 }
 
+bool
+conf_key_in_file(const struct conf_key *key)
+{
+	return (key->flags & CONF_INTERNAL) == 0;
+}
+
 const struct conf_key *
 conf_key_find(const struct conf_section *section, const char *name)
 {

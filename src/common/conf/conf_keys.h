@@ -81,6 +81,9 @@ void *conf_section_at(
 size_t conf_section_count(
     const void *parent, const struct conf_section *section);
 
+/* Whether it may stand in a file. */
+bool conf_key_in_file(const struct conf_key *key);
+
 /* The key of that name, or NULL. */
 const struct conf_key *conf_key_find(
     const struct conf_section *section, const char *name);

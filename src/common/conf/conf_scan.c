@@ -9,12 +9,11 @@
  * twice, and a file cannot leak an open brace into the next one.
  */
 #include "common/conf/conf_node.h"
-#include "common/conf/conf_nearest.h"
 #include "common/conf/conf_shape.h"
+#include "common/conf/conf_unknown.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
-#include "common/base/strbuf.h"
 
 #include <assert.h>
 #include <libgen.h>
@@ -74,7 +73,7 @@ fail(void)
 	return scan->err;
 }
 
-/* ------------------------------------------------------ unknown keys */
+/* -------------------------------------------- which section it is */
 
 static const struct conf_section *
 find_section(const struct conf_section *in, const char *name, bool titled)
@@ -104,85 +103,40 @@ section_of(const cfg_t *cfg)
 	return s;
 }
 
-static bool
-is_file_key(const struct conf_key *key)
-{
-	return (key->flags & CONF_INTERNAL) == 0;
-}
-
-/* The section that knows the key which was written in the wrong one. */
-static const struct conf_section *
-owner_of(const struct conf_section *in, const char *name)
-{
-	const struct conf_key *key = conf_key_find(in, name);
-
-	if (key != NULL && is_file_key(key))
-		return in;
-	for (size_t i = 0; i < in->n_subs; i++) {
-		const struct conf_section *s = owner_of(&in->subs[i], name);
-
-		if (s != NULL || strcmp(in->subs[i].name, name) == 0)
-			return s != NULL ? s : in;
-	}
-	return NULL;
-}
+/* -------------------------------------------------- libConfuse's calls */
 
 static const char *
-nearest(const struct conf_section *s, const char *name)
+begin_of(cfg_t *cfg)
 {
-	struct conf_nearest n = {.wrong = name};
-
-	for (size_t i = 0; i < s->n_keys; i++)
-		if (is_file_key(&s->keys[i]) && s->keys[i].type != CONF_LATER)
-			conf_nearest_try(&n, s->keys[i].name);
-	for (size_t i = 0; i < s->n_subs; i++)
-		conf_nearest_try(&n, s->subs[i].name);
-	if (s == &conf_root)
-		conf_nearest_try(&n, "include");
-	return n.best;
+	return cfg_opt_getcomment(cfg_getopt(cfg, BEGIN_KEY));
 }
 
+/* libConfuse does not say of which kind of section the title is; mostly only
+ * one of them has it. */
 static void
-hint_names(const struct conf_section *s, struct err *err)
-{
-	struct strbuf names = STRBUF_EMPTY;
-
-	for (size_t i = 0; i < s->n_keys; i++)
-		if (is_file_key(&s->keys[i]) && s->keys[i].type != CONF_LATER)
-			strbuf_printf(&names, "%s%s", names.length ? ", " : "",
-			    s->keys[i].name);
-	for (size_t i = 0; i < s->n_subs; i++)
-		strbuf_printf(
-		    &names, "%s%s", names.length ? ", " : "", s->subs[i].name);
-	err_hint(err, "known here: %s", strbuf_str(&names));
-	strbuf_done(&names);
-}
-
-static void
-unknown_key(const cfg_t *cfg, const char *name)
+title_twice(cfg_t *cfg, const char *title)
 {
 	const struct conf_section *s = section_of(cfg);
-	const struct conf_section *owner = owner_of(&conf_root, name);
-	const char *near = nearest(s, name);
-	const char *dot = *s->name != '\0' ? ": " : "";
-	struct err *err = fail();
+	const char *kind = "", *first = NULL;
+	unsigned int found = 0;
 
-	if (near != NULL)
-		err_set(err, "%s: %s%sunknown key \"%s\"; did you mean \"%s\"?",
-		    place(cfg), s->name, dot, name, near);
-	else if (owner != NULL)
-		err_set(err, "%s: \"%s\" belongs %s%s%s, not here", place(cfg),
-		    name,
-		    owner == &conf_root ? "outside of all sections"
-					: "into section \"",
-		    owner->name, owner == &conf_root ? "" : "\"");
+	for (size_t i = 0; i < s->n_subs; i++) {
+		cfg_t *sub = NULL;
+
+		if (s->subs[i].shape == CONF_MANY)
+			sub = cfg_gettsec(cfg, s->subs[i].name, title);
+		if (sub == NULL)
+			continue;
+		kind = s->subs[i].name;
+		first = begin_of(sub);
+		found++;
+	}
+	if (found == 1)
+		err_set(fail(), "%s: %s \"%s\" stands twice, first at %s",
+		    place(cfg), kind, title, first);
 	else
-		err_set(err, "%s: %s%sunknown key \"%s\"", place(cfg), s->name,
-		    dot, name);
-	hint_names(s, err);
+		err_set(fail(), "%s: \"%s\" stands twice", place(cfg), title);
 }
-
-/* -------------------------------------------------- libConfuse's calls */
 
 static void
 on_error(cfg_t *cfg, const char *fmt, va_list ap)
@@ -190,12 +144,12 @@ on_error(cfg_t *cfg, const char *fmt, va_list ap)
 	char text[512];
 
 	if (strstr(fmt, "no such option") != NULL) {
-		unknown_key(cfg, va_arg(ap, const char *));
+		conf_unknown_key(section_of(cfg), va_arg(ap, const char *),
+		    place(cfg), fail());
 		return;
 	}
 	if (strstr(fmt, "duplicate title") != NULL) {
-		err_set(fail(), "%s: \"%s\" stands twice", place(cfg),
-		    va_arg(ap, const char *));
+		title_twice(cfg, va_arg(ap, const char *));
 		return;
 	}
 	vsnprintf(text, sizeof(text), fmt, ap);
@@ -293,7 +247,7 @@ opts_for(const struct conf_section *s)
 	if (s != &conf_root)
 		opt_list(opt++, BEGIN_KEY, "{begin}");
 	for (size_t i = 0; i < s->n_keys; i++)
-		if (is_file_key(&s->keys[i]))
+		if (conf_key_in_file(&s->keys[i]))
 			opt_list(opt++, s->keys[i].name, NULL);
 	for (size_t i = 0; i < s->n_subs; i++, opt++) {
 		opt->name = s->subs[i].name;
@@ -387,9 +341,8 @@ take_node(struct conf_node *node, const struct conf_section *s, cfg_t *cfg)
 
 	node->section = s;
 	node->written = true;
-	node->where = arena_strdup(scan->arena,
-	    s == &conf_root ? scan->files[0].path
-			    : cfg_opt_getcomment(cfg_getopt(cfg, BEGIN_KEY)));
+	node->where = arena_strdup(
+	    scan->arena, s == &conf_root ? scan->files[0].path : begin_of(cfg));
 	node->dir =
 	    dir_of(s == &conf_root ? scan->files[0].path : cfg->filename);
 	if (cfg->title != NULL)
@@ -397,7 +350,7 @@ take_node(struct conf_node *node, const struct conf_section *s, cfg_t *cfg)
 	node->given =
 	    arena_alloc(scan->arena, s->n_keys * sizeof(*node->given));
 	for (size_t i = 0; i < s->n_keys; i++)
-		if (is_file_key(&s->keys[i]) &&
+		if (conf_key_in_file(&s->keys[i]) &&
 		    take_given(&node->given[i], cfg,
 			cfg_getopt(cfg, s->keys[i].name), node->where) < 0)
 			return -1;

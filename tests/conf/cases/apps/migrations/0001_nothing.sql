@@ -1,0 +1,1 @@
+-- The folder must exist for the sample to be accepted.
