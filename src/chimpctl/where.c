@@ -14,8 +14,8 @@
 
 /* The variables that chimpd itself obeys, the stronger one first. */
 static const char *const where_variables[] = {
-    "DATABASE_URL",
     "CHIMPBASE_DATABASE_URL",
+    "DATABASE_URL",
     NULL,
 };
 
