@@ -1,0 +1,373 @@
+/*
+ * One call of a handler for a request. See call.h.
+ *
+ *	WAITING -> RUNNING -> ENDED
+ *	   ^__________|       a lost link, once, when nothing can be written
+ */
+#include "roles/http/call.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "roles/http/answer.h"
+#include "roles/http/respond.h"
+
+enum {
+	CALL_ATTEMPTS = 3, /* of a unit that met a conflict */
+	CALL_MARGIN_MS = 100 /* statement_timeout ends before the deadline */
+};
+
+/* clang-format off */
+/* The settings are gone with the unit's transaction. */
+static const struct pg_stmt call_settings = { "http_settings",
+	"select set_config('chimp.request', $1, true),"
+	" set_config('transaction_read_only', $2, true),"
+	" set_config('statement_timeout', $3, true)", 3 };
+static const struct pg_stmt call_response = { "http_response",
+	"select current_setting('chimp.response', true)", 0 };
+static const struct pg_stmt call_stop = { "http_cancel",
+	"select pg_cancel_backend($1)", 1 };
+/* clang-format on */
+
+static void call_acquire(struct call *call);
+
+/* --- the end --- */
+
+/* After any event: give back and free what nobody needs any more. */
+static void
+call_settle(struct call *call)
+{
+	struct http *http = call->http;
+
+	if (call->state == CALL_ENDED && call->link != NULL &&
+	    !call->cancelling) {
+		struct pg_link *link = call->link;
+
+		call->link = NULL;
+		pg_pool_release(http->pool, link);
+	}
+	if (call->state != CALL_ENDED || call->link != NULL ||
+	    call->req != NULL || call->cancelling)
+		return;
+	list_remove(&call->node);
+	pg_result_free(&call->body);
+	free(call->request);
+	free(call->input);
+	free(call);
+	http->n_calls--;
+	http_advance(http);
+}
+
+/* No answer is owed from here on; the request may still be written to. */
+static h2o_req_t *
+call_answer(struct call *call)
+{
+	assert(!call->answered && call->req != NULL);
+	call->answered = true;
+	list_remove(&call->node);
+	return call->req;
+}
+
+static void
+call_refuse(struct call *call, int status, const char *detail)
+{
+	call->state = CALL_ENDED;
+	answer_error(call_answer(call), status, detail);
+}
+
+/* --- cancelling --- */
+
+static void
+call_on_cancelled(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct call *call = arg;
+
+	(void)link;
+	(void)reply;
+	call->cancelling = false;
+	call_settle(call);
+}
+
+static void
+call_cancel(struct call *call)
+{
+	struct pg_link *control = call->http->child->control;
+	char pid[16];
+	const char *values[] = { pid };
+
+	if (call->state == CALL_WAITING) {
+		pg_pool_cancel(call->http->pool, &call->waiter);
+		call->state = CALL_ENDED;
+	}
+	if (call->state != CALL_RUNNING || call->cancelling ||
+	    !pg_link_ready(call->link))
+		return;
+	/* Without the control connection statement_timeout does it. */
+	if (control == NULL || !pg_link_ready(control))
+		return;
+	snprintf(pid, sizeof(pid), "%d", pg_link_backend_pid(call->link));
+	call->cancelling = true;
+	pg_query(control, &call_stop, values, call_on_cancelled, call);
+}
+
+/* --- running --- */
+
+/* Something to run for, and time to do it in. */
+static bool
+call_is_wanted(const struct call *call)
+{
+	return !call->answered && call->req != NULL &&
+	    clock_mono_ms() < call->deadline_ms;
+}
+
+static void call_on_reply(struct pg_link *link, struct pg_reply *reply,
+    void *arg);
+
+static void
+call_send(struct call *call)
+{
+	char timeout[24];
+	const char *settings[] = { call->request,
+		call->endpoint->readonly ? "on" : "off", timeout };
+	const char *input[] = { call->input };
+	int64_t left;
+
+	call->sent_ms = clock_mono_ms();
+	left = call->deadline_ms - call->sent_ms;
+	call->timeout_ms = left > 2 * CALL_MARGIN_MS ? left - CALL_MARGIN_MS
+						     : left / 2 + 1;
+	call->state = CALL_RUNNING;
+	call->attempts++;
+	snprintf(timeout, sizeof(timeout), "%" PRId64 "ms", call->timeout_ms);
+	pg_send(call->link, &call_settings, settings);
+	pg_send(call->link, call->endpoint->stmt, input);
+	pg_send(call->link, &call_response, NULL);
+	pg_sync(call->link, call_on_reply, call);
+}
+
+static void
+call_on_lost(struct call *call)
+{
+	struct pg_link *link = call->link;
+
+	call->state = CALL_ENDED;
+	if (!call_is_wanted(call))
+		return;
+	if (!call->endpoint->readonly || call->resent) {
+		call_refuse(call, 503, "the connection to the database was "
+				       "lost; whether the request took effect "
+				       "is not known");
+		return;
+	}
+	/* It cannot have changed anything: once more, elsewhere. */
+	call->resent = true;
+	call->link = NULL;
+	pg_pool_release(call->http->pool, link);
+	call_acquire(call);
+}
+
+static void
+call_on_error(struct call *call, const struct pg_error *error)
+{
+	if (!call_is_wanted(call)) {
+		call->state = CALL_ENDED;
+	} else if (problem_is_conflict(error->sqlstate) &&
+	    call->attempts < CALL_ATTEMPTS && !call->cancelling) {
+		call_send(call);
+	} else {
+		call->state = CALL_ENDED;
+		call_answer(call);
+		respond_failure(call, error);
+	}
+}
+
+/* The unit is over, its commit included. */
+static void
+call_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct call *call = arg;
+
+	assert(call->state == CALL_RUNNING && call->link == link);
+	if (reply->lost) {
+		call_on_lost(call);
+	} else if (!reply->ok) {
+		call_on_error(call, &reply->error);
+	} else {
+		call->state = CALL_ENDED;
+		if (!call->answered && call->req != NULL) {
+			call_answer(call);
+			respond_result(call, reply);
+		}
+	}
+	call_settle(call);
+}
+
+static void
+call_on_granted(struct pg_link *link, void *arg)
+{
+	struct call *call = arg;
+
+	assert(call->state == CALL_WAITING && call->link == NULL);
+	call->link = link;
+	call_send(call);
+}
+
+static void
+call_acquire(struct call *call)
+{
+	struct http *http = call->http;
+
+	call->state = CALL_WAITING;
+	switch (pg_pool_acquire(http->pool, &call->waiter)) {
+	case PG_POOL_GRANTED:
+		break;
+	case PG_POOL_WAITING:
+		if (!http->wait_timer.armed)
+			loop_timer_start(&http->wait_timer,
+			    http->conf->wait_max_ms);
+		break;
+	case PG_POOL_FULL:
+		call_refuse(call, 503, "too many requests are waiting for a "
+				       "database connection");
+		break;
+	case PG_POOL_DOWN:
+		call_refuse(call, 503, "the database is not reachable");
+		break;
+	}
+}
+
+/* --- the request --- */
+
+/* Lies in the request's pool: its end is the request's. */
+struct call_guard {
+	struct call *call;
+};
+
+static void
+call_on_request_gone(void *arg)
+{
+	struct call *call = ((struct call_guard *)arg)->call;
+
+	call->req = NULL;
+	if (!call->answered) {
+		call->answered = true;
+		list_remove(&call->node);
+		call_cancel(call);
+	}
+	call_settle(call);
+}
+
+void
+call_start(struct http *http, h2o_req_t *req, struct endpoint *endpoint,
+    char *request, char *input)
+{
+	struct call *call = mem_zalloc(sizeof(*call));
+	struct call_guard *guard;
+
+	call->http = http;
+	call->req = req;
+	call->endpoint = endpoint;
+	call->request = request;
+	call->input = input;
+	call->waiter.granted = call_on_granted;
+	call->waiter.arg = call;
+	call->deadline_ms = clock_mono_ms() + http->conf->request_timeout_ms;
+	list_append(&http->calls, &call->node);
+	http->n_calls++;
+	conn_of(req)->call = call;
+	guard = h2o_mem_alloc_shared(&req->pool, sizeof(*guard),
+	    call_on_request_gone);
+	guard->call = call;
+	if (!http->deadline_timer.armed)
+		loop_timer_start(&http->deadline_timer,
+		    http->conf->request_timeout_ms);
+	call_acquire(call);
+}
+
+/* --- time-outs --- */
+
+/* Answer now; a query that still runs is cancelled. */
+static void
+call_give_up(struct call *call, int status, const char *detail)
+{
+	call_cancel(call);
+	answer_error(call_answer(call), status, detail);
+	call_settle(call);
+}
+
+void
+call_drop(struct call *call)
+{
+	if (!call->answered)
+		call_give_up(call, 499, "the client went away");
+}
+
+/* All have the same time: the oldest is the first whose time is over. */
+static void
+call_on_deadline(struct loop_timer *timer, void *arg)
+{
+	struct http *http = arg;
+
+	while (!list_empty(&http->calls)) {
+		struct call *call = LIST_ENTRY(http->calls.next, struct call,
+		    node);
+		int64_t left = call->deadline_ms - clock_mono_ms();
+
+		if (left > 0) {
+			loop_timer_start(timer, left);
+			return;
+		}
+		call_give_up(call, 504,
+		    "the request took longer than request_timeout");
+	}
+}
+
+static void
+call_on_wait(struct loop_timer *timer, void *arg)
+{
+	struct http *http = arg;
+	struct pg_pool_stats stats;
+	struct pg_waiter *w;
+
+	while ((w = pg_pool_overdue(http->pool, http->conf->wait_max_ms)) !=
+	    NULL) {
+		struct call *call = w->arg;
+
+		pg_pool_cancel(http->pool, w);
+		call_refuse(call, 503, "no database connection was free in "
+				       "time");
+		call_settle(call);
+	}
+	pg_pool_stats(http->pool, &stats);
+	if (stats.waiting > 0)
+		loop_timer_start(timer, http->conf->wait_max_ms / 4 + 1);
+}
+
+void
+call_abandon_all(struct http *http)
+{
+	while (!list_empty(&http->calls))
+		call_give_up(LIST_ENTRY(http->calls.next, struct call, node),
+		    503, "the server is stopping");
+}
+
+void
+call_init(struct http *http)
+{
+	list_init(&http->calls);
+	loop_timer_init(&http->deadline_timer, http->loop, call_on_deadline,
+	    http);
+	loop_timer_init(&http->wait_timer, http->loop, call_on_wait, http);
+}
+
+void
+call_done(struct http *http)
+{
+	assert(http->n_calls == 0);
+	loop_timer_done(&http->deadline_timer);
+	loop_timer_done(&http->wait_timer);
+}

@@ -1,0 +1,46 @@
+/*
+ * What a route leads to: the configuration's routes and the built-in ones, in
+ * one router.
+ */
+#ifndef CHIMP_HTTP_ENDPOINT_H
+#define CHIMP_HTTP_ENDPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct args;
+struct conf;
+struct err;
+struct pg_stmt;
+struct router;
+
+enum endpoint_kind {
+	ENDPOINT_CALL, /* an sql handler */
+	ENDPOINT_HEALTH,
+	ENDPOINT_READY,
+	ENDPOINT_METRICS
+};
+
+struct endpoint {
+	const char *pattern; /* "GET /orders/{id}"; lives with the conf */
+	enum endpoint_kind kind;
+	struct pg_stmt *stmt; /* of a call */
+	struct args *args;    /* NULL: the input passes unchecked */
+	bool readonly;
+	int status;	     /* of a success with a result */
+	uint64_t answers[6]; /* by status / 100 */
+};
+
+struct endpoints {
+	struct router *router;
+	struct endpoint *items;
+	size_t n;
+	struct endpoint unmatched; /* requests without a route */
+};
+
+/* NULL with an error that names the route and what is wrong with it. */
+struct endpoints *endpoints_new(const struct conf *conf, struct err *err);
+void endpoints_free(struct endpoints **endpoints);
+
+#endif

@@ -1,0 +1,90 @@
+/*
+ * The http role: HTTP/1.1 on h2o and libpq in one loop. What its files share.
+ *
+ *	server.c   listeners and connections     request.c  routing and input
+ *	sweep.c    time-outs, clients that left  call.c     the database's part
+ *	answer.c   answers                       http.c     the role's life
+ */
+#ifndef CHIMP_HTTP_HTTP_H
+#define CHIMP_HTTP_HTTP_H
+
+#include <h2o.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/list.h"
+#include "common/base/loop.h"
+#include "common/conf/conf.h"
+#include "common/pg/pool.h"
+#include "roles/http/endpoint.h"
+#include "roles/http/loop_h2o.h"
+#include "roles/role.h"
+
+struct call;
+
+#define HTTP_REQUEST_ID_BYTES 65 /* 64 characters and the terminator */
+
+/* A client's connection, from accept to close. */
+struct conn {
+	struct list node; /* of http->conns */
+	struct http *http;
+	h2o_socket_t *sock;
+	struct call *call;	   /* at work for it now, or NULL */
+	struct endpoint *endpoint; /* of the request at hand */
+	uint64_t n_requests;
+	char request_id[HTTP_REQUEST_ID_BYTES];
+	/* sweep.c's own */
+	int phase;
+	uint64_t progress;    /* what grew when bytes went through */
+	int64_t since_ms;     /* of the phase, or of the last progress */
+};
+
+struct http {
+	struct child *child;
+	const struct conf_http *conf;
+	struct loop *loop;
+	struct pg_pool *pool;
+	struct endpoints *endpoints;
+
+	/* server.c */
+	h2o_globalconf_t config;
+	h2o_context_t context;
+	h2o_accept_ctx_t accept;
+	h2o_socket_t **listeners;
+	int n_listeners;
+	bool listening;
+	bool accepting; /* not while there are conf->max_connections */
+	struct loop_timer listen_timer;
+	struct list conns;
+	int n_conns;
+
+	/* call.c */
+	struct list calls; /* not answered yet, the oldest first */
+	int n_calls;	   /* with a request or a query left */
+	struct loop_timer deadline_timer;
+	struct loop_timer wait_timer;
+
+	struct loop_timer sweep_timer;
+	struct loop_timer end_timer;
+	bool draining;
+};
+
+/* server.c */
+void server_start(struct http *http);
+void server_listen(struct http *http);	    /* resume accepting */
+void server_stop_listening(struct http *http);
+void server_done(struct http *http); /* no connection is left */
+struct conn *conn_of(h2o_req_t *req);
+/* Make h2o close it: it sees the end of its input and output. */
+void conn_shut(struct conn *conn);
+
+/* request.c */
+void request_start(struct http *http, h2o_req_t *req);
+
+/* sweep.c: once a second. */
+void sweep_start(struct http *http);
+
+/* http.c: end the role when it is draining and nothing is left. */
+void http_advance(struct http *http);
+
+#endif

@@ -1,0 +1,244 @@
+/*
+ * Listeners and connections: h2o's configuration, accept, close.
+ *
+ * HTTP/2 stays off: h2o 2.2 has no defence against Rapid Reset
+ * (CVE-2023-44487).
+ */
+#include "roles/http/http.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <h2o/http1.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "roles/http/refusal.h"
+
+enum {
+	SERVER_ACCEPTS = 8,	      /* of one listener, per turn of the loop */
+	SERVER_ACCEPT_PAUSE_MS = 100, /* when descriptors are out */
+	/* Unacknowledged data of a peer that vanished: the kernel would try
+	 * for a quarter of an hour. */
+	SERVER_TCP_TIMEOUT_MS = 60000
+};
+
+/* --- connections --- */
+
+struct conn *
+conn_of(h2o_req_t *req)
+{
+	h2o_socket_t *sock = req->conn->callbacks->get_socket(req->conn);
+
+	return sock->on_close.data;
+}
+
+void
+conn_shut(struct conn *conn)
+{
+	/* ENOTCONN: the peer was first. */
+	shutdown(h2o_socket_get_fd(conn->sock), SHUT_RDWR);
+}
+
+static void
+conn_on_close(void *arg)
+{
+	struct conn *conn = arg;
+	struct http *http = conn->http;
+
+	list_remove(&conn->node);
+	http->n_conns--;
+	free(conn);
+	server_listen(http);
+	http_advance(http);
+}
+
+static void
+conn_options(int fd)
+{
+	const int on = 1, timeout_ms = SERVER_TCP_TIMEOUT_MS;
+
+	/* Both fail on Unix sockets, which do not need them. */
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms,
+	    sizeof(timeout_ms));
+}
+
+static void
+conn_new(struct http *http, h2o_socket_t *sock)
+{
+	struct conn *conn = mem_zalloc(sizeof(*conn));
+
+	conn->http = http;
+	conn->sock = sock;
+	conn->endpoint = &http->endpoints->unmatched;
+	conn->since_ms = clock_mono_ms();
+	list_append(&http->conns, &conn->node);
+	http->n_conns++;
+	sock->on_close.cb = conn_on_close;
+	sock->on_close.data = conn;
+	conn_options(h2o_socket_get_fd(sock));
+	h2o_accept(&http->accept, sock);
+}
+
+/* --- listeners --- */
+
+static void
+server_on_accept(h2o_socket_t *listener, const char *err)
+{
+	struct http *http = listener->data;
+	h2o_socket_t *sock;
+
+	if (err != NULL)
+		return;
+	for (int i = 0; i < SERVER_ACCEPTS && http->accepting; i++) {
+		errno = 0;
+		sock = h2o_evloop_socket_accept(listener);
+		if (sock == NULL) {
+			if (errno == EMFILE || errno == ENFILE)
+				loop_timer_start(&http->listen_timer,
+				    SERVER_ACCEPT_PAUSE_MS);
+			if (http->listen_timer.armed)
+				http->accepting = false;
+			break;
+		}
+		conn_new(http, sock);
+		http->accepting = http->n_conns < http->conf->max_connections;
+	}
+	if (!http->accepting)
+		for (int i = 0; i < http->n_listeners; i++)
+			h2o_socket_read_stop(http->listeners[i]);
+}
+
+void
+server_listen(struct http *http)
+{
+	if (!http->listening || http->accepting || http->listen_timer.armed ||
+	    http->n_conns >= http->conf->max_connections)
+		return;
+	http->accepting = true;
+	for (int i = 0; i < http->n_listeners; i++)
+		h2o_socket_read_start(http->listeners[i], server_on_accept);
+}
+
+static void
+server_close_listeners(struct http *http)
+{
+	for (int i = 0; i < http->n_listeners; i++)
+		h2o_socket_close(http->listeners[i]);
+	mem_free(&http->listeners);
+	http->n_listeners = 0;
+}
+
+static void
+server_on_listen_timer(struct loop_timer *timer, void *arg)
+{
+	struct http *http = arg;
+
+	(void)timer;
+	if (http->listening)
+		server_listen(http);
+	else
+		server_close_listeners(http);
+	http_advance(http);
+}
+
+/*
+ * Other processes share the listeners, so closing ours does not take them out
+ * of the epoll set: h2o must do that first, in its next turn.
+ */
+void
+server_stop_listening(struct http *http)
+{
+	http->listening = http->accepting = false;
+	for (int i = 0; i < http->n_listeners; i++)
+		h2o_socket_read_stop(http->listeners[i]);
+	loop_timer_start(&http->listen_timer, 1);
+}
+
+static void
+server_open_listeners(struct http *http)
+{
+	const struct birth *birth = http->child->birth;
+
+	http->n_listeners = birth->n_listen;
+	http->listeners = mem_zalloc((size_t)(birth->n_listen + 1) *
+	    sizeof(h2o_socket_t *));
+	for (int i = 0; i < birth->n_listen; i++) {
+		h2o_socket_t *sock = h2o_evloop_socket_create(
+		    loop_h2o_base(http->loop), birth->listen_fds[i],
+		    H2O_SOCKET_FLAG_DONT_READ);
+
+		sock->data = http;
+		http->listeners[i] = sock;
+	}
+	http->listening = true;
+	server_listen(http);
+}
+
+/* --- h2o --- */
+
+struct server_handler {
+	h2o_handler_t super;
+	struct http *http;
+};
+
+static int
+server_on_request(h2o_handler_t *handler, h2o_req_t *req)
+{
+	request_start(((struct server_handler *)handler)->http, req);
+	return 0;
+}
+
+static void
+server_configure(struct http *http)
+{
+	const struct conf_http *conf = http->conf;
+	h2o_globalconf_t *config = &http->config;
+	struct server_handler *handler;
+	h2o_hostconf_t *host;
+
+	h2o_config_init(config);
+	config->server_name = h2o_iovec_init(H2O_STRLIT("chimpd"));
+	config->max_request_entity_size = (size_t)conf->body_max_bytes;
+	config->http1.upgrade_to_http2 = 0;
+	/* sweep.c knows idle from slow; this one is the net below. */
+	config->http1.req_timeout = (uint64_t)(conf->read_header_timeout_ms +
+	    conf->read_timeout_ms + conf->idle_timeout_ms) + 3600000;
+	host = h2o_config_register_host(config,
+	    h2o_iovec_init(H2O_STRLIT("default")), 65535);
+	handler = (struct server_handler *)h2o_create_handler(
+	    h2o_config_register_path(host, "/", 0), sizeof(*handler));
+	handler->super.on_req = server_on_request;
+	handler->http = http;
+	refusal_register(&host->fallback_path);
+}
+
+void
+server_start(struct http *http)
+{
+	list_init(&http->conns);
+	loop_timer_init(&http->listen_timer, http->loop,
+	    server_on_listen_timer, http);
+	server_configure(http);
+	h2o_context_init(&http->context, loop_h2o_base(http->loop),
+	    &http->config);
+	http->accept.ctx = &http->context;
+	http->accept.hosts = http->config.hosts;
+	server_open_listeners(http);
+}
+
+void
+server_done(struct http *http)
+{
+	assert(http->n_conns == 0 && http->n_listeners == 0);
+	h2o_context_dispose(&http->context);
+	h2o_config_dispose(&http->config);
+	loop_timer_done(&http->listen_timer);
+}
