@@ -33,9 +33,9 @@ struct conf_log {
 };
 
 struct conf_database {
-	char *mode;	/* "postgres" or "embedded" once parsed; the file
+	char *mode;     /* "postgres" or "embedded" once parsed; the file
 			 * may say "auto" */
-	char *url;	/* libpq URL or keywords; in embedded mode made by
+	char *url;      /* libpq URL or keywords; in embedded mode made by
 			 * conf_parse from data_dir */
 	char *data_dir; /* embedded: PGDATA; the socket lies in a folder
 			 * beside it, see conf_embedded_socket_dir */
@@ -44,11 +44,11 @@ struct conf_database {
 	int64_t pool_idle_ms;
 	int64_t pool_life_ms;
 	int64_t connect_timeout_ms;
-	int64_t statement_timeout_ms;	  /* for every connection; 0 = none */
-	int64_t start_timeout_ms;	  /* for the first connection */
-	int64_t max_connections;	  /* embedded: of PostgreSQL */
-	int64_t shared_buffers_bytes;	  /* embedded */
-	struct conf_strings settings;	  /* embedded: more "name=value" */
+	int64_t statement_timeout_ms; /* for every connection; 0 = none */
+	int64_t start_timeout_ms;     /* for the first connection */
+	int64_t max_connections;      /* embedded: of PostgreSQL */
+	int64_t shared_buffers_bytes; /* embedded */
+	struct conf_strings settings; /* embedded: more "name=value" */
 };
 
 struct conf_http {
@@ -62,7 +62,7 @@ struct conf_http {
 	int64_t request_timeout_ms;
 	int64_t body_max_bytes;
 	int64_t wait_max_ms;
-	int64_t max_connections; /* clients at once per process */
+	int64_t max_connections;      /* clients at once per process */
 	int64_t max_requests_waiting; /* for a connection, per process */
 };
 
@@ -102,9 +102,9 @@ struct conf_action {
 };
 
 struct conf_route {
-	char *pattern; /* "METHOD /path/{param}" */
+	char *pattern;               /* "METHOD /path/{param}" */
 	struct conf_handler handler; /* action or sql */
-	char *args;    /* signature when the route names sql itself */
+	char *args; /* signature when the route names sql itself */
 	bool readonly;
 	int64_t status; /* of a success with a result; 200 */
 };
@@ -132,8 +132,8 @@ struct conf_subscription {
 	struct conf_handler handler;
 	struct conf_retry retry;
 	int64_t lanes;
-	int64_t batch;	  /* events per transaction at most */
-	char *from;	  /* "now" or "beginning" */
+	int64_t batch;    /* events per transaction at most */
+	char *from;       /* "now" or "beginning" */
 	char *on_failure; /* "park" or "pause" */
 	bool idempotent;  /* accepted; always so for sql handlers */
 };
@@ -150,7 +150,7 @@ struct conf_schedule { /* cron "name" { ... } */
 
 struct conf_app {
 	char *name;
-	char *dir;	  /* folder of the app file; migrations go by it */
+	char *dir;        /* folder of the app file; migrations go by it */
 	char *migrations; /* folder, absolute once parsed; "" = none */
 	struct conf_action *actions;
 	size_t n_actions;
@@ -166,10 +166,10 @@ struct conf_app {
 
 struct conf {
 	struct arena *arena; /* owns everything below */
-	char *path;	     /* of chimpd.conf */
+	char *path;          /* of chimpd.conf */
 	char *node;
 	char *pid_file; /* "" = none */
-	char *user;	/* "" = stay */
+	char *user;     /* "" = stay */
 	int64_t stop_timeout_ms;
 	int64_t start_timeout_ms;
 	int64_t restart_delay_max_ms;
@@ -214,15 +214,19 @@ char *conf_mask_url(const char *url);
 
 /* Connections that all processes of this node may open at once. */
 struct conf_budget {
-	int64_t http;	    /* processes * (pool_max + the control one) */
-	int64_t worker;	    /* sum of processes * (concurrency + 2) */
-	int64_t cron;	    /* processes * CONF_CRON_CONNECTIONS */
+	int64_t http;       /* processes * (pool_max + the control one) */
+	int64_t worker;     /* sum of processes * (concurrency + 2) */
+	int64_t cron;       /* processes * CONF_CRON_CONNECTIONS */
 	int64_t subscriber; /* processes * CONF_SUBSCRIBER_CONNECTIONS */
-	int64_t extra;	    /* short-lived children */
+	int64_t extra;      /* short-lived children */
 	int64_t total;
 };
-enum { CONF_CRON_CONNECTIONS = 2, CONF_SUBSCRIBER_CONNECTIONS = 10,
-	CONF_EXTRA_CONNECTIONS = 1, CONF_CONTROL_CONNECTIONS = 1 };
+enum {
+	CONF_CRON_CONNECTIONS = 2,
+	CONF_SUBSCRIBER_CONNECTIONS = 10,
+	CONF_EXTRA_CONNECTIONS = 1,
+	CONF_CONTROL_CONNECTIONS = 1
+};
 void conf_budget(const struct conf *conf, struct conf_budget *budget);
 
 /* Where the embedded PostgreSQL's socket lies: DATA_DIR + ".sock". */
