@@ -9,8 +9,8 @@ create table orders.orders (
 	status text not null default 'pending'
 		check (status in ('pending', 'assigned', 'in_progress', 'completed', 'rejected')),
 	assignee text check (assignee <> ''),
-	created_at timestamptz not null default clock_timestamp(),
-	updated_at timestamptz not null default clock_timestamp()
+	created_at timestamptz not null default now(),
+	updated_at timestamptz not null default now()
 );
 
 -- Written by five subscriptions side by side, so the order of insertion means

@@ -1,0 +1,157 @@
+"""Fixtures of the system tests. The pieces are in harness/."""
+
+import shutil
+
+import pytest
+
+from harness import procs
+from harness.app import App, copy_orders
+from harness.chimpd import Chimpd, chimpctl, configuration
+from harness.cluster import Cluster, temp_dir
+from harness.http import Client
+from harness.settings import CHIMPD, PATIENCE
+
+
+def pytest_sessionstart(session):
+    if not CHIMPD.exists():
+        pytest.exit(f"{CHIMPD} is missing: run make, or set CHIMP_BUILDDIR", 2)
+    procs.become_subreaper()
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A PostgreSQL for all tests of this process. Do not stop it."""
+    server = Cluster()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture
+def own_cluster():
+    """A PostgreSQL for one test, which may stop it."""
+    server = Cluster()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture
+def database(cluster):
+    made = cluster.create_database()
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def folder():
+    """A folder of the unprivileged user, short enough for sockets."""
+    path = temp_dir("test")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def start(folder, database):
+    """start(app or path, name=..., **conf) -> a Chimpd that is ready."""
+    started = []
+
+    def start_one(app=None, name="chimpd", env=None, wait=True, **conf):
+        conf.setdefault("url", database.url)
+        if app is not None:
+            conf.setdefault("include", [getattr(app, "conf", app)])
+        daemon = Chimpd(folder, name, **conf)
+        started.append(daemon)
+        return daemon.start(env=env, wait=wait)
+
+    yield start_one
+    finish_all(started)
+
+
+def finish_all(daemons):
+    """Stop all before looking for what is left: they are siblings."""
+    for daemon in daemons:
+        if daemon.process is not None:
+            daemon.stop()
+    for daemon in daemons:
+        daemon.finish()
+
+
+@pytest.fixture
+def app(folder):
+    """app(registrations, migration, ...) -> App"""
+    return lambda *args, **more: App(folder, *args, **more)
+
+
+@pytest.fixture
+def orders_conf(folder):
+    return copy_orders(folder)
+
+
+@pytest.fixture
+def schema(database, folder, app):
+    """A database with chimp's schema and no daemon: for its SQL functions.
+
+    schema(registrations, migration ...) also applies and registers an app.
+    """
+    def make(*args):
+        conf = folder / "schema.conf"
+        configuration(conf, url=database.url, listen=f"unix:{folder}/none",
+                      include=[app(*args).conf] if args else [])
+        done = chimpctl("-c", conf, "migrate")
+        assert done.status == 0, done
+        return database
+    return make
+
+
+class Orders:
+    """A chimpd that runs the example, shared by the tests of a module."""
+
+    def __init__(self, daemon, database):
+        self.daemon = daemon
+        self.database = database
+        self.http = daemon.http
+
+    def create(self, customer="Ada", amount=1250):
+        answer = self.http.post("/orders", {"customer": customer, "amount": amount})
+        assert answer.status == 201, answer
+        return answer.json
+
+
+@pytest.fixture(scope="module")
+def orders(cluster):
+    made = cluster.create_database()
+    path = temp_dir("orders")
+    daemon = Chimpd(path, url=made.url, include=[copy_orders(path)])
+    try:
+        yield Orders(daemon.start(), made)
+    finally:
+        daemon.finish()
+        made.drop()
+        shutil.rmtree(path)
+
+
+# --- figures -------------------------------------------------------------------
+
+@pytest.fixture
+def figure(record_property):
+    """figure(what, value, unit, goal): show it, and fail above ten times the goal.
+
+    The goal is what a quiet machine must reach; a test machine is none.
+    """
+    def check(what, value, unit, goal):
+        limit = 10 * goal * PATIENCE
+        record_property("figure", f"{what}: {value:.1f} {unit} (goal {goal:g}, limit {limit:g})")
+        assert value <= limit, f"{what}: {value:.1f} {unit}, limit {limit:g}"
+    return check
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Every figure, also of tests that passed, whoever ran them."""
+    lines = []
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") == "call":
+                lines += [v for k, v in report.user_properties if k == "figure"]
+    if lines:
+        terminalreporter.section("figures")
+        for line in sorted(lines):
+            terminalreporter.line(line)

@@ -1,0 +1,1 @@
+"""What the system tests share: real processes, a real PostgreSQL, real HTTP."""

@@ -1,0 +1,151 @@
+"""A PostgreSQL of the tests' own: in a temporary folder, on a Unix socket."""
+
+import itertools
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import psycopg2
+
+from . import procs
+from .settings import AS_ROOT, PG_BINDIR, USER
+from .wait import until
+
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "max_connections": "300",
+    "shared_buffers": "64MB",
+    "log_min_messages": "warning",
+    "timezone": "UTC",
+}
+
+# chimpd needs no superuser: its databases belong to a plain user.
+HBA = """\
+local all secretive scram-sha-256
+local all all trust
+"""
+
+
+def temp_dir(name):
+    """A folder under /tmp that the unprivileged user owns."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix=f"chimp-{name}-", dir="/tmp"))
+    if AS_ROOT:
+        os.chown(path, USER.pw_uid, USER.pw_gid)
+    path.chmod(0o755)
+    return path
+
+
+def as_user(**options):
+    """Options of subprocess for a program that runs unprivileged."""
+    if AS_ROOT:
+        options.update(user=USER.pw_uid, group=USER.pw_gid, extra_groups=[])
+    return options
+
+
+class Cluster:
+    def __init__(self):
+        self.dir = temp_dir("pg")
+        self.data = self.dir / "data"
+        self.numbers = itertools.count(1)
+        self.process = None
+        subprocess.run(
+            [PG_BINDIR / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust",
+             "-E", "UTF8", "--locale=C", "--no-sync"],
+            check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd="/", **as_user())
+        (self.data / "pg_hba.conf").write_text(HBA)
+        self.start()
+        self.admin("create role app login")
+        self.admin("create role secretive login password 'right'")
+
+    def start(self):
+        options = [f"-c{k}={v}" for k, v in SETTINGS.items()]
+        with open(self.dir / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [PG_BINDIR / "postgres", "-D", self.data, "-k", self.dir, *options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                start_new_session=True, **as_user())
+        procs.known[self.process.pid] = "PostgreSQL"
+        until(lambda: self.admin("select 1"), "PostgreSQL answers", timeout=30)
+
+    def stop(self):
+        """Fast: sessions are ended, as an operator's restart would."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(60)
+        procs.known.pop(self.process.pid)
+        self.process = None
+
+    def destroy(self):
+        self.stop()
+        shutil.rmtree(self.dir)
+
+    def url(self, dbname, user="app"):
+        return f"postgresql://{user}@/{dbname}?host={self.dir}"
+
+    def connect(self, dbname, user="postgres"):
+        connection = psycopg2.connect(self.url(dbname, user))
+        connection.autocommit = True
+        return connection
+
+    def admin(self, statement):
+        connection = self.connect("postgres")
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def create_database(self):
+        name = f"test_{next(self.numbers)}"
+        self.admin(f"create database {name} owner app")
+        return Database(self, name)
+
+
+class Database:
+    """One database, and a connection to look into it with."""
+
+    def __init__(self, cluster, name):
+        self.cluster = cluster
+        self.name = name
+        self.url = cluster.url(name)
+        self.opened = []
+        self._own = None
+
+    def connect(self):
+        """Another connection, in autocommit mode, closed with the test."""
+        connection = self.cluster.connect(self.name, user="app")
+        self.opened.append(connection)
+        return connection
+
+    def rows(self, statement, *args):
+        if self._own is None or self._own.closed:
+            self._own = self.connect()
+        return rows(self._own, statement, *args)
+
+    def value(self, statement, *args):
+        found = self.rows(statement, *args)
+        return found[0][0] if found else None
+
+    def drop(self):
+        for connection in self.opened:
+            connection.close()
+        self.cluster.admin(f"drop database {self.name} with (force)")
+
+
+def rows(connection, statement, *args):
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, args or None)
+            return cursor.fetchall() if cursor.description else []
+    except psycopg2.OperationalError:
+        # A server that was stopped ended it; the next call opens another.
+        if connection.autocommit:
+            connection.close()
+        raise

@@ -1,0 +1,192 @@
+"""G1 and G3: what a process may still do with a claim that it has lost.
+
+The SQL functions are called as the roles call them, on several connections,
+so that each interleaving is exact; the effects of real processes that die are
+in test_crashes.py.
+"""
+
+import uuid
+
+import psycopg2
+import pytest
+
+from harness.cluster import rows
+
+TABLES = """
+create schema t;
+create table t.done (job bigint, who text);
+create function t.work(input jsonb) returns jsonb language sql as $$
+	insert into t.done values ((chimp.job() ->> 'id')::bigint, 'worker')
+	returning to_jsonb(job)
+$$;
+"""
+QUEUE = 'queue "q" { sql = "t.work" }'
+
+
+@pytest.fixture
+def queue(start, app, database):
+    """The registered queue, with no worker but the test itself."""
+    start(app(QUEUE, TABLES), workers="", cron=0, subscriber=0)
+    return database
+
+
+def register(database, role="worker", lease_ms=60000):
+    process = str(uuid.uuid4())
+    queues = ["*"] if role == "worker" else None
+    database.rows("select chimp.process_start(%s, %s, 'n', %s, 'default', 0, 1, 'v', %s, %s)",
+                  process, str(uuid.uuid4()), role, queues, lease_ms)
+    return process
+
+
+def claim(database, process):
+    [(job, token)] = database.rows(
+        "select job, token from chimp.claim(%s, chimp.worker_queues(%s), 10)", process, process)
+    return job, token
+
+
+def transaction(database):
+    connection = database.connect()
+    connection.autocommit = False
+    return connection
+
+
+def done(database):
+    return database.rows("select job, who from t.done order by 1, 2")
+
+
+def test_g01_the_handler_s_writes_and_the_job_s_end_commit_together(queue):
+    process = register(queue)
+    job = queue.value("select chimp.enqueue('q', '{}')")
+    _, token = claim(queue, process)
+    tx = transaction(queue)
+    rows(tx, "select chimp.job_done(%s, %s, t.work(chimp.job_begin(%s, %s)))",
+         job, token, job, token)
+    assert done(queue) == []
+    assert queue.value("select state from chimp.jobs where id = %s", job) == "running"
+    tx.commit()
+    assert done(queue) == [(job, "worker")]
+    assert queue.value("select state from chimp.jobs where id = %s", job) == "done"
+
+
+def test_g03_a_stale_completion_raises_and_aborts_the_handler_s_transaction(queue):
+    lost, heir = register(queue), register(queue)
+    job = queue.value("select chimp.enqueue('q', '{}')")
+    _, token = claim(queue, lost)
+    tx = transaction(queue)
+    rows(tx, "select chimp.job_begin(%s, %s)", job, token)
+    rows(tx, "insert into t.done values (%s, 'lost')", job)
+
+    assert queue.value("select chimp.process_end(%s)", lost) == 1
+    _, new_token = claim(queue, heir)
+    assert new_token > token
+    with pytest.raises(psycopg2.Error) as raised:
+        rows(tx, "select chimp.job_done(%s, %s, null)", job, token)
+    assert raised.value.pgcode == "CH001"
+    # Whatever a client that ignores the error sends next:
+    tx.commit()
+    assert done(queue) == []
+
+    queue.rows("select chimp.job_done(%s, %s, t.work(chimp.job_begin(%s, %s)))",
+               job, new_token, job, new_token)
+    assert done(queue) == [(job, "worker")]
+
+
+def test_g03_a_completion_that_waits_for_the_release_is_refused(queue):
+    """The claim goes while job_done waits for the releaser's row lock."""
+    process = register(queue)
+    job = queue.value("select chimp.enqueue('q', '{}')")
+    _, token = claim(queue, process)
+    releaser = transaction(queue)
+    rows(releaser, "select chimp.process_end(%s)", process)
+    late = queue.connect()
+    rows(late, "set lock_timeout = '200ms'")
+    with pytest.raises(psycopg2.errors.LockNotAvailable):
+        rows(late, "select chimp.job_done(%s, %s, null)", job, token)
+    releaser.commit()
+    with pytest.raises(psycopg2.Error) as raised:
+        rows(late, "select chimp.job_done(%s, %s, null)", job, token)
+    assert raised.value.pgcode == "CH001"
+    assert queue.value("select state from chimp.jobs where id = %s", job) == "ready"
+
+
+@pytest.mark.parametrize("call", [
+    "chimp.job_begin(%s, %s)",
+    "chimp.job_done(%s, %s, null)",
+    "chimp.job_fail(%s, %s, 'XX000', 'm', null, null, null)",
+])
+def test_g03_every_use_of_a_stale_token_raises(queue, call):
+    process = register(queue)
+    job = queue.value("select chimp.enqueue('q', '{}')")
+    _, token = claim(queue, process)
+    queue.rows("select chimp.process_end(%s)", process)
+    with pytest.raises(psycopg2.Error) as raised:
+        queue.rows(f"select {call}", job, token)
+    assert raised.value.pgcode == "CH001"
+    assert queue.value("select chimp.job_release(%s, %s)", job, token) is False
+
+
+def test_g03_tokens_only_grow(queue):
+    job = queue.value("select chimp.enqueue('q', '{}')")
+    tokens = []
+    for _ in range(5):
+        process = register(queue)
+        tokens.append(claim(queue, process)[1])
+        queue.rows("select chimp.process_end(%s)", process)
+    assert tokens == sorted(set(tokens))
+    assert queue.value("select attempt from chimp.jobs where id = %s", job) == 0
+
+
+def test_g03_a_dead_process_claims_nothing(queue):
+    process = register(queue)
+    queue.rows("select chimp.process_end(%s)", process)
+    queue.rows("select chimp.enqueue('q', '{}')")
+    with pytest.raises(psycopg2.Error) as raised:
+        queue.rows("select * from chimp.claim(%s, array(select id from chimp.queue), 1)", process)
+    assert raised.value.pgcode == "CH001"
+
+
+def test_g04_a_lease_that_ran_out_is_found_by_the_database_s_clock(queue):
+    dead, alive = register(queue, lease_ms=-1), register(queue)
+    queue.rows("insert into chimp.job_claim (job_id, token, process_id, queue_id, attempt,"
+               " interruptions) select chimp.enqueue('q', '{}'), nextval('chimp.token'), %s,"
+               " id, 0, 0 from chimp.queue", dead)
+    queue.rows("delete from chimp.job_ready")
+    assert queue.value("select chimp.process_renew(%s, 60000, 0, '')", alive) is True
+    job, _ = claim(queue, alive)
+    assert queue.rows("select state, attempt from chimp.jobs where id = %s", job) == [
+        ("running", 1)]
+    assert queue.value("select chimp.process_renew(%s, 60000, 0, '')", dead) is False
+
+
+def test_g19_a_resigned_owner_cannot_move_the_cursor(start, app, database):
+    start(app('subscription "s" { event = "e"  sql = "t.work" }', TABLES),
+          workers="", cron=0, subscriber=0)
+    owner, heir = register(database, "subscriber"), register(database, "subscriber")
+
+    def lane_of(process):
+        return database.rows("select lane, epoch from chimp.lanes_claim(%s, '{}')", process)
+
+    [(lane, epoch)] = lane_of(owner)
+    assert lane_of(heir) == []
+    database.rows("select chimp.publish('e', '{}')")
+    database.rows("select chimp.tick()")
+    [event] = database.rows("select tick, id, from_tick, from_id from chimp.lane_read(%s, %s, 10)",
+                            lane, epoch)
+    tx = transaction(database)
+    rows(tx, "insert into t.done values (1, 'resigned')")
+    database.rows("select chimp.process_end(%s)", owner)
+    [(same_lane, new_epoch)] = lane_of(heir)
+    assert same_lane == lane and new_epoch > epoch
+    tick, event_id, from_tick, from_id = event
+    advance = "select chimp.lane_advance(%s, %s, %s, %s, %s, %s, null)"
+    with pytest.raises(psycopg2.Error) as raised:
+        rows(tx, advance, lane, epoch, from_tick, from_id, tick, event_id)
+    assert raised.value.pgcode == "CH001"
+    tx.commit()
+    assert done(database) == []
+
+    database.rows(advance, lane, new_epoch, from_tick, from_id, tick, event_id)
+    # Nor twice: the cursor does not stand there any more.
+    with pytest.raises(psycopg2.Error) as raised:
+        database.rows(advance, lane, new_epoch, from_tick, from_id, tick, event_id)
+    assert raised.value.pgcode == "CH001"

@@ -1,0 +1,214 @@
+"""Queues and workers: G6, G8 to G12, and how soon a job starts."""
+
+import statistics
+import time
+
+import pytest
+
+from harness.cluster import rows
+from harness.wait import until
+
+SCHEMA = """
+create schema t;
+create table t.ran (n bigint generated always as identity, payload jsonb, job jsonb,
+	at timestamptz not null default clock_timestamp());
+create function t.run(input jsonb) returns jsonb language plpgsql as $$
+begin
+	perform pg_sleep(coalesce((input ->> 'sleep')::float, 0));
+	insert into t.ran (payload, job) values (input, chimp.job());
+	if (chimp.job() ->> 'attempt')::int <= (input ->> 'failures')::int then
+		raise exception 'failure number %', chimp.job() ->> 'attempt' using detail = 'on purpose';
+	end if;
+	return input;
+end $$;
+"""
+QUEUES = """
+  queue "q" { sql = "t.run"  max_attempts = 3  retry_delay = "100ms"  backoff = "constant" }
+  queue "q.dlq" { sql = "t.run" }
+"""
+
+
+@pytest.fixture
+def jobs(start, app, database):
+    start(app(QUEUES, SCHEMA), cron=0, subscriber=0)
+    return database
+
+
+def ended(database, job):
+    """Wait for a job's end; its state, attempts and result."""
+    [found] = until(lambda: database.rows(
+        "select state, attempt, result from chimp.jobs where id = %s and ended_at is not null",
+        job), f"job {job} ends")
+    return found
+
+
+def test_g10_a_job_is_run_only_after_its_enqueuer_commits(jobs):
+    enqueuer = jobs.connect()
+    enqueuer.autocommit = False
+    [(job,)] = rows(enqueuer, "select chimp.enqueue('q', '{\"n\": 1}')")
+    time.sleep(0.5)
+    assert jobs.rows("select * from chimp.jobs where id = %s", job) == []
+    assert jobs.rows("select * from t.ran") == []
+    enqueuer.commit()
+    assert ended(jobs, job) == ("done", 1, {"n": 1})
+
+
+def test_g10_a_job_of_a_rolled_back_transaction_is_never_run(jobs):
+    enqueuer = jobs.connect()
+    enqueuer.autocommit = False
+    [(lost,)] = rows(enqueuer, "select chimp.enqueue('q', '{}')")
+    enqueuer.rollback()
+    ended(jobs, jobs.value("select chimp.enqueue('q', '{}')"))
+    assert jobs.value("select count(*) from t.ran") == 1
+    assert jobs.rows("select * from chimp.jobs where id = %s", lost) == []
+
+
+def test_job_knows_its_id_queue_and_attempt(jobs):
+    job = jobs.value("select chimp.enqueue('q', '{}')")
+    ended(jobs, job)
+    known = jobs.value("select job from t.ran")
+    assert (known["id"], known["queue"], known["attempt"]) == (job, "q", 1)
+    assert known["token"] > 0
+
+
+def test_an_idle_worker_starts_a_job_within_10_ms(jobs, figure):
+    waits = []
+    for _ in range(30):
+        time.sleep(0.1)
+        job = jobs.value("select chimp.enqueue('q', '{}')")
+        ended(jobs, job)
+        waits.append(float(jobs.value(
+            "select extract(epoch from started_at - created_at) * 1000"
+            " from chimp.jobs where id = %s", job)))
+    figure("enqueue to start of an idle worker, median of 30", statistics.median(waits), "ms", 10)
+
+
+def test_an_idle_worker_starts_a_delayed_job_when_it_is_due(jobs, figure):
+    time.sleep(0.3)
+    jobs.rows("select chimp.enqueue('q', '{}', delay => '700 ms')")
+    job, due, created = jobs.rows("select id, run_at, created_at from chimp.jobs")[0]
+    assert jobs.value("select state from chimp.jobs") == "scheduled"
+    assert (due - created).total_seconds() > 0.6
+    ended(jobs, job)
+    ran_at = jobs.value("select at from t.ran")
+    assert ran_at >= due
+    figure("due to done of a delayed job", (ran_at - due).total_seconds() * 1000, "ms", 20)
+
+
+def test_g08_a_failed_job_is_retried_after_its_delay(jobs):
+    job = jobs.value("select chimp.enqueue('q', '{\"failures\": 2}')")
+    assert ended(jobs, job)[:2] == ("done", 3)
+    failures = jobs.rows("select attempt, failed_at, error from chimp.job_error order by attempt")
+    assert [f[0] for f in failures] == [1, 2]
+    assert failures[0][2]["message"] == "failure number 1"
+    assert failures[0][2]["detail"] == "on purpose"
+    assert failures[0][2]["sqlstate"] == "P0001"
+    assert (failures[1][1] - failures[0][1]).total_seconds() >= 0.1
+    # What the failed attempts wrote is gone.
+    assert jobs.value("select count(*) from t.ran") == 1
+
+
+def test_g09_a_dead_job_is_kept_and_its_letter_is_a_job(jobs):
+    job = jobs.value("select chimp.enqueue('q', '{\"failures\": 9}')")
+    assert ended(jobs, job)[:2] == ("dead", 3)
+    assert jobs.value("select error ->> 'message' from chimp.jobs where id = %s",
+                      job) == "failure number 3"
+    until(lambda: jobs.value("select count(*) from t.ran") == 1, "the dead letter is handled")
+    [(letter, letter_job)] = jobs.rows("select payload, job from t.ran")
+    assert letter_job["queue"] == "q.dlq"
+    assert set(letter) == {"attempts", "error", "failedAt", "payload", "queue"}
+    assert (letter["attempts"], letter["queue"]) == (3, "q")
+    assert letter["payload"] == {"failures": 9}
+    assert letter["error"] == "failure number 3"
+    assert letter["failedAt"].endswith("Z")
+
+
+def test_g08_backoff_grows_and_is_capped(database, schema):
+    schema()
+    for attempt, bound in ((1, 1000), (2, 2000), (3, 4000), (10, 60000), (1000, 60000)):
+        low, high = database.rows(
+            "select min(d), max(d) from (select chimp.retry_delay_ms('exponential', 1000, 60000,"
+            " %s) d from generate_series(1, 2000)) x", attempt)[0]
+        assert 0 <= low < bound * 0.05 and bound * 0.95 < high <= bound
+    assert [database.value("select chimp.retry_delay_ms('linear', 1000, 2500, %s)", n)
+            for n in (1, 2, 3)] == [1000, 2000, 2500]
+
+
+def test_g15_a_slow_job_delays_no_other(jobs):
+    slow = jobs.value("select chimp.enqueue('q', '{\"sleep\": 2}')")
+    fast = [jobs.value("select chimp.enqueue('q', '{}')") for _ in range(20)]
+    for job in fast:
+        ended(jobs, job)
+    assert jobs.value("select state from chimp.jobs where id = %s", slow) == "running"
+    assert ended(jobs, slow)[0] == "done"
+
+
+def test_g15_a_failing_job_charges_no_other(jobs):
+    bad = jobs.value("select chimp.enqueue('q', '{\"failures\": 9}', max_attempts => 1)")
+    good = [j for j, in jobs.rows("select chimp.enqueue_many('q',"
+                                  " array_fill('{}'::jsonb, array[50]))")]
+    assert ended(jobs, bad)[:2] == ("dead", 1)
+    for job in good:
+        assert ended(jobs, job)[:2] == ("done", 1)
+
+
+def test_g11_a_unique_key_gives_the_first_job_s_id(jobs):
+    call = "select chimp.enqueue('q', %s, delay => '1 hour', unique_key => 'k')"
+    first = jobs.value(call, '{"n": 1}')
+    assert jobs.value(call, '{"n": 1}') == first
+    with pytest.raises(Exception) as raised:
+        jobs.value(call, '{"n": 2}')
+    assert raised.value.pgcode == "CH003"
+    assert jobs.value("select chimp.cancel(%s)", first) is True
+    assert jobs.value(call, '{"n": 2}') != first
+
+
+def test_g12_jobs_of_one_ordering_key_run_one_at_a_time_in_order(jobs):
+    made = [jobs.value("select chimp.enqueue('q', jsonb_build_object('n', %s, 'sleep', 0.02,"
+                       " 'failures', %s), ordering_key => %s)", n, n == 3, f"k{n % 2}")
+            for n in range(20)]
+    for job in made:
+        assert ended(jobs, job)[0] == "done"
+    for key in (0, 1):
+        order = [n for n, in jobs.rows("select (payload ->> 'n')::int from t.ran"
+                                       " where (payload ->> 'n')::int %% 2 = %s order by n", key)]
+        assert order == list(range(key, 20, 2))
+
+
+def test_g14_a_paused_queue_is_not_claimed_from(jobs):
+    jobs.rows("select chimp.pause('q')")
+    job = jobs.value("select chimp.enqueue('q', '{}')")
+    time.sleep(0.7)
+    assert jobs.value("select state from chimp.jobs where id = %s", job) == "ready"
+    paused_by, paused_at = jobs.rows(
+        "select paused_by, paused_at from chimp.queues where name = 'q'")[0]
+    assert paused_by == "app" and paused_at is not None
+    jobs.rows("select chimp.resume('q')")
+    assert ended(jobs, job)[0] == "done"
+
+
+def test_the_most_specific_pattern_serves_a_queue(start, app, database):
+    classes = """
+worker default { processes = 1  concurrency = 2  queues = { "*" } }
+worker heavy { processes = 1  concurrency = 2  queues = { "video.*" } }
+"""
+    start(app('queue "video.encode" { sql = "t.run" }  queue "mail" { sql = "t.run" }', SCHEMA),
+          workers=classes, cron=0, subscriber=0)
+    made = {q: [database.value("select chimp.enqueue(%s, '{}')", q) for _ in range(10)]
+            for q in ("video.encode", "mail")}
+    for job in made["video.encode"] + made["mail"]:
+        ended(database, job)
+    served = dict(database.rows(
+        "select q.name, array_agg(distinct p.class) from chimp.job_ended e"
+        " join chimp.queue q on q.id = e.queue_id join chimp.process p on p.id = e.process_id"
+        " group by 1"))
+    assert served == {"video.encode": ["heavy"], "mail": ["default"]}
+
+
+def test_every_job_of_a_flood_is_run_once(jobs):
+    jobs.rows("select chimp.enqueue_many('q', array(select to_jsonb(n)"
+              " from generate_series(1, 2000) n))")
+    until(lambda: jobs.value("select count(*) from t.ran") >= 2000, "2000 jobs are done",
+          timeout=30)
+    time.sleep(0.2)
+    assert jobs.rows("select count(*), count(distinct payload) from t.ran") == [(2000, 2000)]
