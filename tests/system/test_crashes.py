@@ -1,0 +1,196 @@
+"""kill -9 of any child, under load: it is replaced, and nothing is lost."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from harness import procs
+from harness.wait import until
+
+ROLES = ["http/0", "worker/default/0", "cron/0", "subscriber/0"]
+
+
+class Load:
+    """Clients that take orders through their life, and keep what was answered."""
+
+    def __init__(self, http, clients=3):
+        self.http = http
+        self.acknowledged = {}  # id -> last answered status
+        self.refused = []
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def call(self, path, body=None):
+        """The answer, or None where a killed process gave none."""
+        try:
+            answer = self.http.post(path, body)
+        except (OSError, ConnectionError):
+            return None
+        except Exception as e:  # http.client: half an answer
+            if type(e).__module__ != "http.client":
+                raise
+            return None
+        if answer.status not in (200, 201):
+            self.refused.append(answer)
+            return None
+        return answer.json
+
+    def run(self):
+        while not self.over.is_set():
+            order = self.call("/orders", {"customer": "load", "amount": 5})
+            if order is None:
+                time.sleep(0.05)
+                continue
+            self.acknowledged[order["id"]] = order["status"]
+            for step, body in (("assign", {"assignee": "x"}), ("start", None), ("complete", None)):
+                moved = self.call(f"/orders/{order['id']}/{step}", body)
+                if moved is None:
+                    break
+                self.acknowledged[order["id"]] = moved["status"]
+
+
+LIFE = ["pending", "assigned", "in_progress", "completed"]
+
+
+def nothing_was_lost(database, load):
+    assert len(load.acknowledged) > 20
+    stored = dict(database.rows("select id, status from orders.orders"))
+    for order, status in load.acknowledged.items():
+        assert LIFE.index(stored[order]) >= LIFE.index(status)
+    # One event for each step that an order took, one entry for each event.
+    steps = sum(LIFE.index(status) + 1 for status in stored.values())
+    assert database.value("select count(*) from chimp.events") == steps
+    until(lambda: database.value("select count(*) from orders.audit_trail") == steps,
+          f"{steps} events are audited", timeout=20)
+    completed = sum(status == "completed" for status in stored.values())
+    until(lambda: database.value("select count(*) from orders.notifications") >= completed,
+          f"{completed} notifications are sent", timeout=20)
+    assert database.rows("select count(*), count(distinct order_id)"
+                         " from orders.notifications") == [(completed, completed)]
+    assert database.value("select count(*) from chimp.dead_events") == 0
+    assert database.value("select count(*) from chimp.jobs where state = 'dead'") == 0
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_killed_child_is_replaced_and_nothing_is_lost(start, orders_conf, database, name):
+    daemon = start(orders_conf)
+    others = {n: p for n, p in daemon.children().items() if n != name}
+    with Load(daemon.http) as load:
+        for _ in range(3):
+            time.sleep(0.4)
+            daemon.wait_replaced(name, daemon.kill(name))
+            until(lambda: daemon.http.get("/ready").status == 200, "the node is ready again")
+        time.sleep(0.4)
+    nothing_was_lost(database, load)
+    # The other children were left alone.
+    assert {n: daemon.children()[n] for n in others} == others
+
+
+def test_all_children_killed_at_once_come_back(start, orders_conf, database):
+    daemon = start(orders_conf, processes=2)
+    with Load(daemon.http) as load:
+        time.sleep(0.5)
+        killed = daemon.children()
+        for pid in killed.values():
+            os.kill(pid, signal.SIGKILL)
+        for name, pid in killed.items():
+            daemon.wait_replaced(name, pid)
+        time.sleep(1)
+    nothing_was_lost(database, load)
+
+
+SCHEMA = """
+create schema t;
+create table t.ran (job bigint);
+create function t.slow(input jsonb) returns jsonb language plpgsql as $$
+begin
+	perform pg_sleep((input ->> 'sleep')::float);
+	insert into t.ran values ((chimp.job() ->> 'id')::bigint);
+	return null;
+end $$;
+"""
+
+
+def test_g05_jobs_of_a_killed_worker_start_elsewhere(start, app, database, figure):
+    """Its claims are released at once, not when their lease has run out."""
+    daemon = start(app('queue "q" { sql = "t.slow" }', SCHEMA), cron=0, subscriber=0,
+                   workers="worker default { processes = 2  concurrency = 2 }")
+    job = database.value("select chimp.enqueue('q', '{\"sleep\": 1}')")
+    pid = until(lambda: database.value(
+        "select p.pid from chimp.job_claim c join chimp.process p on p.id = c.process_id"
+        " where c.job_id = %s", job), "the job is claimed")
+    time.sleep(0.2)
+    died_at = database.value("select clock_timestamp()")
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: database.value("select ended_at from chimp.jobs where id = %s", job),
+          "the job is done")
+    attempt, again_at, interruptions = database.rows(
+        "select attempt, started_at, interruptions from chimp.job_ended where job_id = %s", job)[0]
+    assert attempt == 1
+    assert interruptions == 1
+    assert again_at > died_at
+    assert database.value("select count(*) from t.ran") == 1
+    figure("death of a worker to the restart of its job",
+           (again_at - died_at).total_seconds() * 1000, "ms", 200)
+
+
+def test_g06_interruptions_are_not_charged(start, app, database):
+    daemon = start(app('queue "q" { sql = "t.slow"  max_attempts = 1 }', SCHEMA),
+                   cron=0, subscriber=0)
+    job = database.value("select chimp.enqueue('q', '{\"sleep\": 0.5}')")
+    for n in (1, 2):
+        until(lambda: database.value(
+            "select interruptions from chimp.job_claim where job_id = %s", job) == n - 1,
+            "the job runs")
+        daemon.wait_replaced("worker/default/0", daemon.kill("worker/default/0"))
+    until(lambda: database.value("select ended_at from chimp.jobs where id = %s", job),
+          "the job is done")
+    assert database.rows("select state, attempt, interruptions from chimp.job_ended"
+                         " where job_id = %s", job) == [("done", 1, 2)]
+
+
+def test_g35_a_child_that_keeps_dying_is_restarted_with_growing_delays(start, orders_conf):
+    daemon = start(orders_conf)
+    others = {n: p for n, p in daemon.children().items() if n != "cron/0"}
+    delays = []
+    for _ in range(4):
+        pid = daemon.kill("cron/0")
+        begun = time.monotonic()
+        daemon.wait_replaced("cron/0", pid)
+        delays.append(time.monotonic() - begun)
+    assert delays[0] < 0.1 * 10
+    assert delays[3] > delays[0] and delays[3] >= 0.2
+    assert {n: daemon.children()[n] for n in others} == others
+
+
+def test_g36_children_end_when_the_master_dies(start, orders_conf, figure):
+    daemon = start(orders_conf, processes=2)
+    children = list(daemon.children().values())
+    assert len(children) == 5
+    daemon.expected_status = -signal.SIGKILL
+    begun = time.monotonic()
+    daemon.send_signal(signal.SIGKILL)
+    daemon.wait(5)
+    until(lambda: not any(procs.alive(pid) for pid in children), "the children end")
+    figure("death of the master to the end of its children",
+           (time.monotonic() - begun) * 1000, "ms", 1000)
+    procs.reap()
+
+
+def test_a_hung_child_is_killed_and_replaced(start, orders_conf):
+    daemon = start(orders_conf, top='watchdog = "1s"')
+    pid = daemon.kill("worker/default/0", signal.SIGSTOP)
+    daemon.wait_replaced("worker/default/0", pid, timeout=20)
