@@ -8,6 +8,7 @@
 #define CHIMP_BASE_MEM_H
 
 #include <stddef.h>
+#include <stdlib.h>
 
 /* Like malloc, calloc, realloc and strdup; abort when memory is out. */
 void *mem_alloc(size_t size_bytes);
