@@ -226,6 +226,13 @@ pgdata_check(const char *dir, int major, bool *exists, struct err *err)
 		    dir, pgdata_my_name(), strerror(errno));
 	pgdata_read(dir, "PG_VERSION", version, sizeof(version));
 	*exists = version[0] != '\0';
+	if (*exists && (st.st_mode & (S_IWGRP | S_IRWXO)) != 0) {
+		err_set(err,
+		    "database.data_dir \"%s\" is open to other users, which "
+		    "PostgreSQL does not allow",
+		    dir);
+		return err_hint(err, "chmod 0700 \"%s\"", dir);
+	}
 	if (*exists)
 		return pgdata_check_version(dir, version, major, err);
 	if (pgdata_is_empty(dir) == 1)

@@ -101,6 +101,13 @@ signals_init(struct master *m)
 void
 signals_done(struct master *m)
 {
+	sigset_t set;
+
+	/* The exit status is decided: a late TERM must not change it. */
+	sigemptyset(&set);
+	for (int i = 0; i < SIGNALS_COUNT; i++)
+		sigaddset(&set, signals_table[i].number);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 	for (int i = 0; i < SIGNALS_COUNT; i++)
 		if (event_initialized(&m->signals.events[i]))
 			event_del(&m->signals.events[i]);

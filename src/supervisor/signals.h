@@ -15,6 +15,8 @@ struct signals {
 };
 
 void signals_init(struct master *m);
+
+/* At the end: from now on they are blocked. */
 void signals_done(struct master *m);
 
 /* In a forked child: what the master catches or ignores is default again. */

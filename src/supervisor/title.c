@@ -26,24 +26,39 @@ title_area_end(char *end, int n, char **strings)
 	return end;
 }
 
+/*
+ * Move the environment's `n` strings, which lie in `size` bytes, away: all in
+ * one block, behind the pointers to them, since setenv(3) forgets what it
+ * replaces.
+ */
+static void
+title_move_environment(int n, size_t size)
+{
+	size_t head = (size_t)(n + 1) * sizeof(char *);
+	char **pointers = mem_zalloc(head + size);
+	char *to = (char *)pointers + head;
+
+	for (int i = 0; i < n; i++) {
+		pointers[i] = to;
+		to = stpcpy(to, environ[i]) + 1;
+	}
+	environ = pointers;
+}
+
 void
 title_init(int argc, char **argv)
 {
-	/* Static, so that a leak checker sees who owns the copies. */
-	static char **moved;
+	size_t environ_bytes = 0;
 	char *end;
-	int n = 0;
+	int n;
 
 	if (argc == 0 || title_area != NULL)
 		return;
-	while (environ[n] != NULL)
-		n++;
+	for (n = 0; environ[n] != NULL; n++)
+		environ_bytes += strlen(environ[n]) + 1;
 	end = title_area_end(argv[0], argc, argv);
 	end = title_area_end(end, n, environ);
-	moved = mem_zalloc((size_t)(n + 1) * sizeof(*moved));
-	for (int i = 0; i < n; i++)
-		moved[i] = mem_strdup(environ[i]);
-	environ = moved;
+	title_move_environment(n, environ_bytes);
 	title_area = argv[0];
 	title_bytes = (size_t)(end - argv[0]);
 	argv[1] = NULL;

@@ -172,6 +172,19 @@ START_TEST(test_data_of_another_version_is_refused)
 }
 END_TEST
 
+START_TEST(test_data_open_to_others_is_refused)
+{
+	bool exists;
+
+	write_file("PG_VERSION", "15\n");
+	ck_assert_int_eq(chmod(folder, 0755), 0);
+	ck_assert_int_eq(pgdata_check(folder, 15, &exists, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.hint, "chmod 0700"));
+	ck_assert_int_eq(chmod(folder, 0750), 0);
+	ck_assert_int_eq(pgdata_check(folder, 15, &exists, &err), 0);
+}
+END_TEST
+
 START_TEST(test_relative_data_is_refused)
 {
 	bool exists;
@@ -354,6 +367,7 @@ suite(void)
 	tcase_add_test(tc, test_data_parent_is_made_once);
 	tcase_add_test(tc, test_data_of_other_files_is_refused);
 	tcase_add_test(tc, test_data_of_another_version_is_refused);
+	tcase_add_test(tc, test_data_open_to_others_is_refused);
 	tcase_add_test(tc, test_relative_data_is_refused);
 	tcase_add_test(tc, test_socket_folder_is_closed_to_others);
 	tcase_add_test(tc, test_socket_folder_is_no_link);
