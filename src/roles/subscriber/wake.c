@@ -1,0 +1,196 @@
+/*
+ * When to look for new events. See subscriber.h.
+ *
+ * A tick cuts the stream: events that have become visible since the last one
+ * belong to it. Whoever finds something new tells the other subscribers. A
+ * NOTIFY of an event comes after its commit, so the tick that it causes sees
+ * it. But publishers notify only while somebody asked them to, as they read it
+ * when they publish, not when they commit; so after every sign of life, and
+ * every five seconds anyway, one looks again without being told.
+ */
+#include "roles/subscriber/subscriber.h"
+
+#include "common/base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Re-looks after something happened; the last one goes on for ever. */
+static const int64_t wake_steps_ms[] = {10, 50, 250, 1000, 5000};
+#define WAKE_LAST_STEP \
+	((int)(sizeof(wake_steps_ms) / sizeof(wake_steps_ms[0])) - 1)
+
+/* Under load many events share a tick, instead of a tick per event. */
+#define WAKE_GAP_MS 5
+/* So many NOTIFYs while at work, and publishers are told to save them. */
+#define WAKE_HITS_MAX 16
+
+static const struct pg_stmt wake_stmt_tick = {"tick", "select chimp.tick()", 0};
+static const struct pg_stmt wake_stmt_sleep = {
+    "events_sleep", "select chimp.events_sleep($1)", 1};
+
+static void wake_look(struct subscriber *sub);
+
+/* Nothing depends on the answer: the next one says it again. */
+static void
+wake_set_quiet(struct subscriber *sub, bool quiet)
+{
+	const char *const values[] = {quiet ? "false" : "true"};
+
+	sub->wake.quiet = quiet;
+	sub->wake.hits = 0;
+	pg_query(sub->child->control, &wake_stmt_sleep, values, NULL, NULL);
+}
+
+/* Put the lanes into the line that have not seen the newest tick; all idle
+ * ones if `all`. */
+static void
+wake_lanes(struct subscriber *sub, bool all)
+{
+	struct list *n, *tmp;
+
+	LIST_FOREACH_SAFE (n, tmp, &sub->by_state[LANE_IDLE]) {
+		struct lane *lane = LIST_ENTRY(n, struct lane, state_node);
+
+		if (all || lane->seen_tick < sub->wake.newest)
+			lane_queue(lane);
+	}
+	subscriber_advance(sub);
+}
+
+static void
+wake_news(struct subscriber *sub, int64_t tick)
+{
+	if (tick <= sub->wake.newest)
+		return;
+	sub->wake.newest = tick;
+	sub->wake.step = 0;
+	wake_lanes(sub, false);
+}
+
+/* Decide when to look next, after a tick that found something or not. */
+static void
+wake_rest(struct subscriber *sub, bool news)
+{
+	struct wake *w = &sub->wake;
+
+	if (w->quiet && news) {
+		loop_timer_start(&w->timer, wake_steps_ms[0]);
+		return;
+	}
+	if (w->quiet) {
+		/* Asked first and looked after, none slips between. */
+		wake_set_quiet(sub, false);
+		w->again = true;
+	}
+	if (w->again) {
+		wake_look(sub);
+		return;
+	}
+	loop_timer_start(&w->timer, wake_steps_ms[w->step]);
+	if (w->step < WAKE_LAST_STEP)
+		w->step++;
+}
+
+static void
+wake_on_tick(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct subscriber *sub = arg;
+	int64_t before = sub->wake.newest;
+
+	(void)link;
+	sub->wake.ticking = false;
+	if (reply->lost || !subscriber_open(sub))
+		return; /* wake_start begins anew */
+	if (reply->ok) {
+		sub->complained = false;
+		wake_news(sub, pg_int(reply->results[0], 0, 0));
+	} else {
+		subscriber_complain(sub, "look for new events", reply);
+		sub->wake.again = false;
+		sub->wake.step = WAKE_LAST_STEP - 1;
+	}
+	wake_rest(sub, sub->wake.newest > before);
+}
+
+static void
+wake_look(struct subscriber *sub)
+{
+	struct wake *w = &sub->wake;
+	int64_t gap = WAKE_GAP_MS - (clock_mono_ms() - w->looked_ms);
+
+	if (!subscriber_open(sub))
+		return;
+	if (w->ticking) {
+		w->again = true;
+		return;
+	}
+	w->again = false;
+	if (gap > 0) {
+		loop_timer_start(&w->timer, gap);
+		return;
+	}
+	loop_timer_stop(&w->timer);
+	w->ticking = true;
+	w->looked_ms = clock_mono_ms();
+	pg_query(sub->child->control, &wake_stmt_tick, NULL, wake_on_tick, sub);
+}
+
+static void
+wake_on_timer(struct loop_timer *timer, void *arg)
+{
+	struct subscriber *sub = arg;
+
+	(void)timer;
+	/* A lane may have come to us while its event waits for a retry: then
+	 * there was nothing to read, and no tick will say that there is. */
+	if (sub->wake.step == WAKE_LAST_STEP)
+		wake_lanes(sub, true);
+	wake_look(sub);
+}
+
+void
+wake_init(struct subscriber *sub)
+{
+	sub->wake.newest = -1;
+	loop_timer_init(&sub->wake.timer, sub->child->loop, wake_on_timer, sub);
+}
+
+void
+wake_start(struct subscriber *sub)
+{
+	sub->wake.step = 0;
+	wake_set_quiet(sub, false);
+	wake_look(sub);
+}
+
+void
+wake_stop(struct subscriber *sub)
+{
+	loop_timer_stop(&sub->wake.timer);
+}
+
+void
+wake_assert(struct subscriber *sub)
+{
+	if (!sub->wake.quiet && subscriber_open(sub))
+		wake_set_quiet(sub, false);
+}
+
+void
+wake_notified(struct subscriber *sub, const char *payload)
+{
+	struct wake *w = &sub->wake;
+
+	if (!subscriber_open(sub))
+		return;
+	if (*payload != '\0') {
+		/* Another subscriber cut this tick: no need to look. */
+		wake_news(sub, strtoll(payload, NULL, 10));
+		return;
+	}
+	w->step = 0;
+	if (w->ticking && !w->quiet && ++w->hits >= WAKE_HITS_MAX)
+		wake_set_quiet(sub, true);
+	wake_look(sub);
+}
