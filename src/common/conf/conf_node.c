@@ -20,19 +20,6 @@ conf_node_given(const struct conf_node *node, const char *key)
 	return &node->given[k - node->section->keys];
 }
 
-char *
-conf_node_label(const struct conf_node *node, struct arena *arena)
-{
-	char *label, *copy;
-
-	if (node->title == NULL)
-		return arena_strdup(arena, node->section->name);
-	label = mem_printf("%s \"%s\"", node->section->name, node->title);
-	copy = arena_strdup(arena, label);
-	mem_free(&label);
-	return copy;
-}
-
 int
 conf_node_err(const struct conf_node *node, const char *key, struct err *err,
     const char *fmt, ...)

@@ -41,18 +41,16 @@ int conf_env_apply(
 struct conf_given *conf_node_given(
     const struct conf_node *node, const char *key);
 
-/* `worker "heavy"`, "http", "" for the root. */
-char *conf_node_label(const struct conf_node *node, struct arena *arena);
-
 /*
- * "WHERE: LABEL.KEY: " and the reason; `key` may be NULL. The place is the
- * key's if it was given, else the section's. Always returns -1.
+ * "WHERE: http.KEY: ", "WHERE: worker "heavy": KEY: " and the reason; `key` may
+ * be NULL. The place is the key's if it was given, else the section's. Always
+ * returns -1.
  */
 int conf_node_err(const struct conf_node *node, const char *key,
     struct err *err, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* A list of one, of copies, in the arena. */
+/* Append a copy; the list and the copy live in the arena. */
 void conf_strings_add(
     struct conf_strings *list, struct arena *arena, const char *text);
 

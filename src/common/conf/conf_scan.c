@@ -138,7 +138,7 @@ title_twice(cfg_t *cfg, const char *title)
 		err_set(fail(), "%s: \"%s\" stands twice", place(cfg), title);
 }
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	char text[512];
@@ -276,13 +276,11 @@ dir_of(const char *filename)
 }
 
 static int
-take_given(struct conf_given *given, const cfg_t *cfg, cfg_opt_t *opt,
-    const char *section_where)
+take_given(struct conf_given *given, cfg_opt_t *opt, const char *section_where)
 {
 	const char *where = cfg_opt_getcomment(opt);
 	unsigned int n = cfg_opt_size(opt);
 
-	(void)cfg;
 	if ((opt->flags & CFGF_MODIFIED) == 0)
 		return 0;
 	if (n == 0 && where != NULL)
@@ -351,7 +349,7 @@ take_node(struct conf_node *node, const struct conf_section *s, cfg_t *cfg)
 	    arena_alloc(scan->arena, s->n_keys * sizeof(*node->given));
 	for (size_t i = 0; i < s->n_keys; i++)
 		if (conf_key_in_file(&s->keys[i]) &&
-		    take_given(&node->given[i], cfg,
+		    take_given(&node->given[i],
 			cfg_getopt(cfg, s->keys[i].name), node->where) < 0)
 			return -1;
 	for (size_t i = 0; i < s->n_subs; i++)

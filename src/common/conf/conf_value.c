@@ -238,8 +238,7 @@ set_one(const struct conf_key *key, void *base, const char *text,
 	case CONF_LATER:
 		break;
 	}
-	assert(!"type");
-	return -1;
+	abort(); /* conf_value_set deals with these */
 }
 
 int
