@@ -89,26 +89,48 @@ arg_in_range(const struct arg *arg, int64_t n)
 	    (!arg->has_max || n <= arg->max);
 }
 
+/* Within 64 bits; -1 and 1: below and above. */
+static int
+arg_to_int64(const char *text, size_t length, int64_t *n)
+{
+	char digits[24];
+
+	errno = ERANGE;
+	if (length < sizeof(digits)) {
+		memcpy(digits, text, length);
+		digits[length] = '\0';
+		errno = 0;
+		*n = strtoll(digits, NULL, 10);
+	}
+	if (errno == 0)
+		return 0;
+	return text[0] == '-' ? -1 : 1;
+}
+
+/* A range says that it is a number of 64 bits; without one any number of
+ * digits is an integer. */
 static bool
 arg_check_integer(const struct arg *arg, const char *text, size_t length,
     struct strbuf *why)
 {
-	char digits[24];
-	long long n;
+	int64_t n;
+	int beyond;
 
 	if (!span_is_integer(text, length))
 		return arg_wrong_type(arg, why);
 	if (!arg->has_min && !arg->has_max)
-		return true; /* any number of digits */
-	errno = 0;
-	if (length < sizeof(digits)) {
-		memcpy(digits, text, length);
-		digits[length] = '\0';
-		n = strtoll(digits, NULL, 10);
-		if (errno == 0 && arg_in_range(arg, n))
-			return true;
-	}
-	return arg_out_of_range(arg, "be", "", why);
+		return true;
+	beyond = arg_to_int64(text, length, &n);
+	if (beyond == 0 && arg_in_range(arg, n))
+		return true;
+	if (beyond > 0 && !arg->has_max)
+		strbuf_printf(why, "must be at most %lld", (long long)INT64_MAX);
+	else if (beyond < 0 && !arg->has_min)
+		strbuf_printf(why, "must be at least %lld",
+		    (long long)INT64_MIN);
+	else
+		arg_out_of_range(arg, "be", "", why);
+	return false;
 }
 
 static bool

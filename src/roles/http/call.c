@@ -33,8 +33,6 @@ static const struct pg_stmt call_stop = { "http_cancel",
 	"select pg_cancel_backend($1)", 1 };
 /* clang-format on */
 
-static void call_acquire(struct call *call);
-
 /* --- the end --- */
 
 /* After any event: give back and free what nobody needs any more. */
@@ -44,12 +42,8 @@ call_settle(struct call *call)
 	struct http *http = call->http;
 
 	if (call->state == CALL_ENDED && call->link != NULL &&
-	    !call->cancelling) {
-		struct pg_link *link = call->link;
-
-		call->link = NULL;
-		pg_pool_release(http->pool, link);
-	}
+	    !call->cancelling)
+		line_release(call);
 	if (call->state != CALL_ENDED || call->link != NULL ||
 	    call->req != NULL || call->cancelling)
 		return;
@@ -100,7 +94,7 @@ call_cancel(struct call *call)
 	const char *values[] = { pid };
 
 	if (call->state == CALL_WAITING) {
-		pg_pool_cancel(call->http->pool, &call->waiter);
+		line_leave(call);
 		call->state = CALL_ENDED;
 	}
 	if (call->state != CALL_RUNNING || call->cancelling ||
@@ -152,8 +146,6 @@ call_send(struct call *call)
 static void
 call_on_lost(struct call *call)
 {
-	struct pg_link *link = call->link;
-
 	call->state = CALL_ENDED;
 	if (!call_is_wanted(call))
 		return;
@@ -165,9 +157,9 @@ call_on_lost(struct call *call)
 	}
 	/* It cannot have changed anything: once more, elsewhere. */
 	call->resent = true;
-	call->link = NULL;
-	pg_pool_release(call->http->pool, link);
-	call_acquire(call);
+	call->state = CALL_WAITING;
+	line_release(call);
+	line_join(call);
 }
 
 static void
@@ -206,38 +198,20 @@ call_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 	call_settle(call);
 }
 
-static void
-call_on_granted(struct pg_link *link, void *arg)
+void
+call_granted(struct call *call, struct pg_link *link)
 {
-	struct call *call = arg;
-
 	assert(call->state == CALL_WAITING && call->link == NULL);
 	call->link = link;
 	call_send(call);
 }
 
-static void
-call_acquire(struct call *call)
+void
+call_refused(struct call *call, const char *detail)
 {
-	struct http *http = call->http;
-
-	call->state = CALL_WAITING;
-	switch (pg_pool_acquire(http->pool, &call->waiter)) {
-	case PG_POOL_GRANTED:
-		break;
-	case PG_POOL_WAITING:
-		if (!http->wait_timer.armed)
-			loop_timer_start(&http->wait_timer,
-			    http->conf->wait_max_ms);
-		break;
-	case PG_POOL_FULL:
-		call_refuse(call, 503, "too many requests are waiting for a "
-				       "database connection");
-		break;
-	case PG_POOL_DOWN:
-		call_refuse(call, 503, "the database is not reachable");
-		break;
-	}
+	assert(call->state == CALL_WAITING && call->link == NULL);
+	call_refuse(call, 503, detail);
+	call_settle(call);
 }
 
 /* --- the request --- */
@@ -273,8 +247,6 @@ call_start(struct http *http, h2o_req_t *req, struct endpoint *endpoint,
 	call->endpoint = endpoint;
 	call->request = request;
 	call->input = input;
-	call->waiter.granted = call_on_granted;
-	call->waiter.arg = call;
 	call->deadline_ms = clock_mono_ms() + http->conf->request_timeout_ms;
 	list_append(&http->calls, &call->node);
 	http->n_calls++;
@@ -285,7 +257,7 @@ call_start(struct http *http, h2o_req_t *req, struct endpoint *endpoint,
 	if (!http->deadline_timer.armed)
 		loop_timer_start(&http->deadline_timer,
 		    http->conf->request_timeout_ms);
-	call_acquire(call);
+	line_join(call);
 }
 
 /* --- time-outs --- */
@@ -326,27 +298,6 @@ call_on_deadline(struct loop_timer *timer, void *arg)
 	}
 }
 
-static void
-call_on_wait(struct loop_timer *timer, void *arg)
-{
-	struct http *http = arg;
-	struct pg_pool_stats stats;
-	struct pg_waiter *w;
-
-	while ((w = pg_pool_overdue(http->pool, http->conf->wait_max_ms)) !=
-	    NULL) {
-		struct call *call = w->arg;
-
-		pg_pool_cancel(http->pool, w);
-		call_refuse(call, 503, "no database connection was free in "
-				       "time");
-		call_settle(call);
-	}
-	pg_pool_stats(http->pool, &stats);
-	if (stats.waiting > 0)
-		loop_timer_start(timer, http->conf->wait_max_ms / 4 + 1);
-}
-
 void
 call_abandon_all(struct http *http)
 {
@@ -361,7 +312,6 @@ call_init(struct http *http)
 	list_init(&http->calls);
 	loop_timer_init(&http->deadline_timer, http->loop, call_on_deadline,
 	    http);
-	loop_timer_init(&http->wait_timer, http->loop, call_on_wait, http);
 }
 
 void
@@ -369,5 +319,4 @@ call_done(struct http *http)
 {
 	assert(http->n_calls == 0);
 	loop_timer_done(&http->deadline_timer);
-	loop_timer_done(&http->wait_timer);
 }

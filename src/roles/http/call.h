@@ -10,6 +10,7 @@
 #define CHIMP_HTTP_CALL_H
 
 #include "roles/http/http.h"
+#include "roles/http/line.h"
 
 enum call_state {
 	CALL_WAITING, /* for a link */
@@ -26,7 +27,7 @@ struct call {
 	bool answered;
 	char *request; /* chimp.request, JSON */
 	char *input;   /* JSON */
-	struct pg_waiter waiter;
+	struct line_ticket ticket;
 	struct pg_link *link; /* ours; NULL if we have none */
 	bool cancelling; /* a cancel of our query is on its way: the link
 			  * stays ours, or it would hit the next one's */
@@ -41,6 +42,10 @@ struct call {
 /* Takes both texts. Answers the request sooner or later. */
 void call_start(struct http *http, h2o_req_t *req, struct endpoint *endpoint,
     char *request, char *input);
+
+/* For line.c: a link is ours from here on, or there will be none (503). */
+void call_granted(struct call *call, struct pg_link *link);
+void call_refused(struct call *call, const char *detail);
 
 /* The client went away: nobody waits for the answer. */
 void call_drop(struct call *call);

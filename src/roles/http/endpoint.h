@@ -30,6 +30,8 @@ struct endpoint {
 	bool readonly;
 	int status;	     /* of a success with a result */
 	uint64_t answers[6]; /* by status / 100 */
+	uint64_t n_runs;     /* of its statement */
+	double run_ms;	     /* how long they take: a moving average */
 };
 
 struct endpoints {

@@ -8,6 +8,7 @@
 
 #include "common/base/mem.h"
 #include "roles/http/call.h"
+#include "roles/http/line.h"
 
 /* Routes and signatures are this role's to understand. */
 static int
@@ -60,6 +61,7 @@ http_on_end(struct loop_timer *timer, void *arg)
 
 	(void)timer;
 	call_done(http);
+	line_done(http);
 	server_done(http);
 	loop_timer_done(&http->sweep_timer);
 	loop_timer_done(&http->end_timer);
@@ -95,6 +97,7 @@ http_start(struct child *child, struct err *err)
 	loop_timer_init(&http->end_timer, http->loop, http_on_end, http);
 	http->pool = http_pool(child);
 	call_init(http);
+	line_init(http);
 	server_start(http);
 	sweep_start(http);
 	return 0;

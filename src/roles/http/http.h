@@ -3,7 +3,8 @@
  *
  *	server.c   listeners and connections     request.c  routing and input
  *	sweep.c    time-outs, clients that left  call.c     the database's part
- *	answer.c   answers                       http.c     the role's life
+ *	answer.c   answers                       line.c     who gets a link
+ *	http.c     the role's life
  */
 #ifndef CHIMP_HTTP_HTTP_H
 #define CHIMP_HTTP_HTTP_H
@@ -62,6 +63,10 @@ struct http {
 	struct list calls; /* not answered yet, the oldest first */
 	int n_calls;	   /* with a request or a query left */
 	struct loop_timer deadline_timer;
+
+	/* line.c */
+	struct list waiting; /* calls without a link, the oldest first */
+	struct list running; /* calls with one */
 	struct loop_timer wait_timer;
 
 	struct loop_timer sweep_timer;

@@ -28,6 +28,18 @@ input_done(struct input *input)
 	memset(input, 0, sizeof(*input));
 }
 
+static int
+input_bad_json(const json_error_t *bad, struct err *err)
+{
+	if (json_error_code(bad) == json_error_null_character)
+		return err_set(err, "a string of the body has \\u0000, which "
+				    "no text can hold (line %d, column %d)",
+		    bad->line, bad->column);
+	return err_set(err, "the body is not valid JSON: %s (line %d, column "
+			    "%d)",
+	    bad->text, bad->line, bad->column);
+}
+
 int
 input_body(struct input *input, const char *body, size_t length,
     struct err *err)
@@ -43,9 +55,7 @@ input_body(struct input *input, const char *body, size_t length,
 	json = json_loadb(body, length, JSON_REJECT_DUPLICATES |
 	    JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY, &bad);
 	if (json == NULL)
-		return err_set(err, "the body is not valid JSON: %s (line %d, "
-				    "column %d)",
-		    bad.text, bad.line, bad.column);
+		return input_bad_json(&bad, err);
 	if (!json_is_object(json)) {
 		json_decref(json);
 		return err_set(err, "the body must be a JSON object");

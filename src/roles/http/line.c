@@ -1,0 +1,238 @@
+/*
+ * The line for database connections. See line.h.
+ */
+#include "roles/http/line.h"
+
+#include <assert.h>
+
+#include "common/base/clock.h"
+#include "roles/http/call.h"
+
+enum {
+	LINE_SLOW_MS = 100, /* longer ones are slow */
+	LINE_WEIGHT = 8	    /* of the past in the average */
+};
+
+int
+line_slow_max(int max)
+{
+	return max > 2 ? max - 2 : 1;
+}
+
+/* --- slow or not --- */
+
+/* Until the first call of an endpoint has ended, nobody knows. */
+static bool
+line_is_unknown(const struct endpoint *e)
+{
+	return e->n_runs == 0;
+}
+
+static bool
+line_is_slow(const struct endpoint *e)
+{
+	return line_is_unknown(e) || e->run_ms > LINE_SLOW_MS;
+}
+
+static struct call *
+line_call(struct list *n)
+{
+	return LIST_ENTRY(n, struct call, ticket.node);
+}
+
+/* Calls that are running and slow; *same: of those, the endpoint's own. */
+static int
+line_count_slow(struct http *http, const struct endpoint *e, int *same)
+{
+	int64_t now = clock_mono_ms();
+	struct list *n;
+	int count = 0;
+
+	*same = 0;
+	LIST_FOREACH (n, &http->running) {
+		const struct call *call = line_call(n);
+
+		if (!line_is_slow(call->endpoint) &&
+		    now - call->ticket.since_ms <= LINE_SLOW_MS)
+			continue;
+		count++;
+		*same += call->endpoint == e;
+	}
+	return count;
+}
+
+static bool
+line_may_run(const struct call *call)
+{
+	struct http *http = call->http;
+	const struct endpoint *e = call->endpoint;
+	int max = (int)http->child->birth->conf->database.pool_max;
+	int same;
+	int slow = line_count_slow(http, e, &same);
+
+	if (slow < line_slow_max(max))
+		return true;
+	/* One call of an unknown endpoint may try: it is likely fast. */
+	return same == 0 && (!line_is_slow(e) || line_is_unknown(e));
+}
+
+static void
+line_learn(struct endpoint *e, int64_t took_ms)
+{
+	double took = (double)took_ms;
+
+	if (e->n_runs++ == 0)
+		e->run_ms = took;
+	else
+		e->run_ms += (took - e->run_ms) / LINE_WEIGHT;
+}
+
+/* --- places --- */
+
+static void
+line_set_place(struct call *call, enum line_place place)
+{
+	struct http *http = call->http;
+	struct line_ticket *t = &call->ticket;
+
+	/* A held one that goes on to the pool's line keeps its turn. */
+	if (t->place == LINE_HELD && place == LINE_POOL) {
+		t->place = place;
+		return;
+	}
+	list_remove(&t->node);
+	t->place = place;
+	t->since_ms = clock_mono_ms();
+	if (place == LINE_RUNNING)
+		list_append(&http->running, &t->node);
+	else if (place != LINE_NONE)
+		list_append(&http->waiting, &t->node);
+}
+
+static void
+line_on_granted(struct pg_link *link, void *arg)
+{
+	struct call *call = arg;
+
+	line_set_place(call, LINE_RUNNING);
+	call_granted(call, link);
+}
+
+static void
+line_enter_pool(struct call *call)
+{
+	enum pg_pool_answer answer;
+
+	line_set_place(call, LINE_POOL);
+	answer = pg_pool_acquire(call->http->pool, &call->ticket.waiter);
+	if (answer != PG_POOL_FULL && answer != PG_POOL_DOWN)
+		return;
+	line_set_place(call, LINE_NONE);
+	call_refused(call, answer == PG_POOL_FULL
+		? "too many requests are waiting for a database connection"
+		: "the database is not reachable");
+}
+
+static int
+line_length(const struct http *http)
+{
+	const struct list *n;
+	int count = 0;
+
+	LIST_FOREACH (n, &http->waiting)
+		count++;
+	return count;
+}
+
+void
+line_join(struct call *call)
+{
+	struct http *http = call->http;
+
+	assert(call->ticket.place == LINE_NONE);
+	call->ticket.waiter.granted = line_on_granted;
+	call->ticket.waiter.arg = call;
+	if (line_may_run(call))
+		line_enter_pool(call);
+	else if (line_length(http) < http->conf->max_requests_waiting)
+		line_set_place(call, LINE_HELD);
+	else
+		call_refused(call, "too many slow requests are at work");
+	if (!list_empty(&http->waiting) && !http->wait_timer.armed)
+		loop_timer_start(&http->wait_timer, http->conf->wait_max_ms);
+}
+
+void
+line_leave(struct call *call)
+{
+	assert(call->ticket.place == LINE_POOL ||
+	    call->ticket.place == LINE_HELD);
+	if (call->ticket.place == LINE_POOL)
+		pg_pool_cancel(call->http->pool, &call->ticket.waiter);
+	line_set_place(call, LINE_NONE);
+}
+
+/* The first that is held back and may go; NULL if there is none. */
+static struct call *
+line_next_held(struct http *http)
+{
+	struct list *n;
+
+	LIST_FOREACH (n, &http->waiting)
+		if (line_call(n)->ticket.place == LINE_HELD &&
+		    line_may_run(line_call(n)))
+			return line_call(n);
+	return NULL;
+}
+
+void
+line_release(struct call *call)
+{
+	struct http *http = call->http;
+	struct pg_link *link = call->link;
+	struct call *held;
+
+	assert(call->ticket.place == LINE_RUNNING);
+	line_learn(call->endpoint, clock_mono_ms() - call->ticket.since_ms);
+	line_set_place(call, LINE_NONE);
+	call->link = NULL;
+	pg_pool_release(http->pool, link);
+	while ((held = line_next_held(http)) != NULL)
+		line_enter_pool(held);
+}
+
+/* --- too long --- */
+
+static void
+line_on_wait(struct loop_timer *timer, void *arg)
+{
+	struct http *http = arg;
+
+	while (!list_empty(&http->waiting)) {
+		struct call *call = line_call(http->waiting.next);
+		int64_t left = call->ticket.since_ms +
+		    http->conf->wait_max_ms - clock_mono_ms();
+
+		if (left > 0) {
+			loop_timer_start(timer, left);
+			return;
+		}
+		line_leave(call);
+		call_refused(call, "no database connection was free in time");
+	}
+}
+
+void
+line_init(struct http *http)
+{
+	list_init(&http->waiting);
+	list_init(&http->running);
+	loop_timer_init(&http->wait_timer, http->loop, line_on_wait, http);
+}
+
+void
+line_done(struct http *http)
+{
+	assert(list_empty(&http->waiting) && list_empty(&http->running));
+	loop_timer_done(&http->wait_timer);
+}

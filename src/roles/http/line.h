@@ -1,0 +1,48 @@
+/*
+ * The line for database connections: who gets one next, who waits too long.
+ *
+ * Slow calls may hold at most pool_max - 2 of a process's connections, so that
+ * fast ones always find one. What is slow is learnt: an endpoint whose calls
+ * take long on average, one that has not been seen yet, and whatever has been
+ * running for long just now. Slow calls over their share are held back here;
+ * all others wait in the pool's own line.
+ */
+#ifndef CHIMP_HTTP_LINE_H
+#define CHIMP_HTTP_LINE_H
+
+#include "roles/http/http.h"
+
+enum line_place {
+	LINE_NONE,
+	LINE_HELD,   /* a slow one, kept back */
+	LINE_POOL,   /* in the pool's line */
+	LINE_RUNNING /* has a link */
+};
+
+/* A call's part of the line; zeroed at first. */
+struct line_ticket {
+	struct list node; /* of http->waiting or http->running */
+	enum line_place place;
+	struct pg_waiter waiter;
+	int64_t since_ms; /* in its place; CLOCK_MONOTONIC */
+};
+
+/*
+ * Ask for a link: call_granted() gives it, at once or later; call_refused()
+ * says that there will be none.
+ */
+void line_join(struct call *call);
+
+/* Not interested any more; it must be waiting. */
+void line_leave(struct call *call);
+
+/* Give the call's link back. */
+void line_release(struct call *call);
+
+void line_init(struct http *http);
+void line_done(struct http *http);
+
+/* The share of `max` connections that slow calls may hold. Pure. */
+int line_slow_max(int max);
+
+#endif
