@@ -40,6 +40,10 @@ begin
 		return last.id;
 	end if;
 	insert into chimp.tick (id, snapshot) values (last.id + 1, cur);
+	-- Publishers may have been told not to NOTIFY: whoever cuts tells the rest.
+	if (select count(*) from chimp.process p where p.role = 'subscriber') > 1 then
+		perform pg_notify('chimp_event', (last.id + 1)::text);
+	end if;
 	return last.id + 1;
 end $$;
 comment on function chimp.tick() is
@@ -183,7 +187,9 @@ declare
 	s chimp.subscription;
 	error jsonb := chimp.error_json(sqlstate, message, detail, hint, context);
 begin
-	select * into l from chimp.lane o where o.id = $1 and o.epoch = $2 and o.process_id is not null for update;
+	-- Behind the cursor: a backend whose client died has handled it meanwhile.
+	select * into l from chimp.lane o where o.id = $1 and o.epoch = $2 and o.process_id is not null
+	and (o.tick, o.event_id) < ($3, $4) for update;
 	if not found then
 		perform chimp.stale('lane', lane, epoch);
 	end if;

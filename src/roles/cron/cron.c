@@ -30,13 +30,13 @@
 /* After a failure, or with a schedule that cannot be run: it stays due. */
 #define CRON_TROUBLE_MS 1000
 /* Schedules in one round, and units of a round at once (G40). */
-#define CRON_ROUND_ROWS 1000
+#define CRON_ROUND_ROWS  1000
 #define CRON_ROUND_UNITS 1000
 
 enum cron_state {
-	CRON_IDLE,    /* the timer, a NOTIFY or the connection wakes it */
-	CRON_ASKING,  /* cron_due is on its way */
-	CRON_FIRING,  /* plans and firings are on their way */
+	CRON_IDLE,     /* the timer, a NOTIFY or the connection wakes it */
+	CRON_ASKING,   /* cron_due is on its way */
+	CRON_FIRING,   /* plans and firings are on their way */
 	CRON_MEASURING /* cron_wait_ms is on its way */
 };
 
@@ -51,11 +51,11 @@ struct cron {
 	struct child *child;
 	struct loop_timer timer;
 	enum cron_state state;
-	int in_flight; /* units of the round without an answer */
-	bool again;    /* news came during the round */
-	bool trouble;  /* something of the round failed */
-	char complaint[128];	     /* logged last; "" after a good round */
-	struct list bad;	     /* struct cron_bad */
+	int in_flight;               /* units of the round without an answer */
+	bool again;                  /* news came during the round */
+	bool trouble;                /* something of the round failed */
+	char complaint[128];         /* logged last; "" after a good round */
+	struct list bad;             /* struct cron_bad */
 	struct cron_firings firings; /* of the schedule in hand */
 };
 
@@ -80,18 +80,18 @@ struct cron_job {
 	struct cron_zone *zone;
 };
 
-static const struct pg_stmt cron_stmt_due = { "cron_due",
-	"select schedule, revision, name, expression, timezone, misfire, "
-	"slot_ms, now_ms from chimp.cron_due($1)",
-	1 };
-static const struct pg_stmt cron_stmt_wait = { "cron_wait",
-	"select chimp.cron_wait_ms()", 0 };
-static const struct pg_stmt cron_stmt_plan = { "cron_plan",
-	"select chimp.cron_plan($1, $2, $3)", 3 };
-static const struct pg_stmt cron_stmt_skip = { "cron_skip",
-	"select chimp.cron_skip($1, $2, $3)", 3 };
-static const struct pg_stmt cron_stmt_fire = { "cron_fire",
-	"select chimp.cron_fire($1, $2, $3, $4)", 4 };
+static const struct pg_stmt cron_stmt_due = {"cron_due",
+    "select schedule, revision, name, expression, timezone, misfire, "
+    "slot_ms, now_ms from chimp.cron_due($1)",
+    1};
+static const struct pg_stmt cron_stmt_wait = {
+    "cron_wait", "select chimp.cron_wait_ms()", 0};
+static const struct pg_stmt cron_stmt_plan = {
+    "cron_plan", "select chimp.cron_plan($1, $2, $3)", 3};
+static const struct pg_stmt cron_stmt_skip = {
+    "cron_skip", "select chimp.cron_skip($1, $2, $3)", 3};
+static const struct pg_stmt cron_stmt_fire = {
+    "cron_fire", "select chimp.cron_fire($1, $2, $3, $4)", 4};
 
 /* Room for an int64_t as text. */
 struct cron_number {
@@ -109,7 +109,7 @@ cron_number(struct cron_number *n, int64_t value)
 static void
 cron_complain(struct cron *cron, const char *what, const char *why)
 {
-	char text[256];
+	char text[256] = "";
 
 	cron->trouble = true;
 	snprintf(text, sizeof(text), "%s: %s", what, why);
@@ -150,8 +150,8 @@ cron_on_wait_ms(struct pg_link *link, struct pg_reply *reply, void *arg)
 	if (reply->lost || cron->child->draining)
 		return;
 	if (!reply->ok)
-		cron_complain(cron, "cannot ask for the next slot",
-		    reply->error.message);
+		cron_complain(
+		    cron, "cannot ask for the next slot", reply->error.message);
 	else if (!pg_is_null(reply->results[0], 0, 0))
 		ms = pg_int(reply->results[0], 0, 0);
 	if (!cron->trouble)
@@ -170,8 +170,8 @@ cron_advance(struct cron *cron)
 		return;
 	}
 	cron->state = CRON_MEASURING;
-	pg_query(cron->child->control, &cron_stmt_wait, NULL, cron_on_wait_ms,
-	    cron);
+	pg_query(
+	    cron->child->control, &cron_stmt_wait, NULL, cron_on_wait_ms, cron);
 }
 
 static void
@@ -184,14 +184,14 @@ cron_on_fired(struct pg_link *link, struct pg_reply *reply, void *arg)
 	cron->in_flight--;
 	/* A false result is no trouble: another process was first. */
 	if (!reply->ok && !reply->lost)
-		cron_complain(cron, "cannot fire a schedule",
-		    reply->error.message);
+		cron_complain(
+		    cron, "cannot fire a schedule", reply->error.message);
 	cron_advance(cron);
 }
 
 static void
-cron_send(struct cron *cron, const struct pg_stmt *stmt,
-    const char *const *values)
+cron_send(
+    struct cron *cron, const struct pg_stmt *stmt, const char *const *values)
 {
 	cron->in_flight++;
 	pg_query(cron->child->control, stmt, values, cron_on_fired, cron);
@@ -204,9 +204,9 @@ cron_send_next(struct cron *cron, const struct pg_stmt *stmt,
 {
 	struct cron_number schedule, revision, next;
 	const char *const values[] = {
-		cron_number(&schedule, row->schedule),
-		cron_number(&revision, row->revision),
-		next_s == NULL ? NULL : cron_number(&next, *next_s * 1000),
+	    cron_number(&schedule, row->schedule),
+	    cron_number(&revision, row->revision),
+	    next_s == NULL ? NULL : cron_number(&next, *next_s * 1000),
 	};
 
 	cron_send(cron, stmt, values);
@@ -218,10 +218,10 @@ cron_send_fire(struct cron *cron, const struct cron_row *row, int64_t slot_s,
 {
 	struct cron_number schedule, revision, slot, next;
 	const char *const values[] = {
-		cron_number(&schedule, row->schedule),
-		cron_number(&revision, row->revision),
-		cron_number(&slot, slot_s * 1000),
-		next_s == NULL ? NULL : cron_number(&next, *next_s * 1000),
+	    cron_number(&schedule, row->schedule),
+	    cron_number(&revision, row->revision),
+	    cron_number(&slot, slot_s * 1000),
+	    next_s == NULL ? NULL : cron_number(&next, *next_s * 1000),
 	};
 
 	cron_send(cron, &cron_stmt_fire, values);
@@ -238,29 +238,28 @@ cron_run(struct cron *cron, const struct cron_job *job)
 	if (!row->planned) {
 		int never = cron_next(&job->expr, job->zone, now_s, &next_s);
 
-		cron_send_next(cron, &cron_stmt_plan, row,
-		    never != 0 ? NULL : &next_s);
+		cron_send_next(
+		    cron, &cron_stmt_plan, row, never != 0 ? NULL : &next_s);
 		return;
 	}
-	cron_firings(&job->expr, job->zone, &job->policy,
-	    row->slot_ms / 1000, now_s, f);
+	cron_firings(
+	    &job->expr, job->zone, &job->policy, row->slot_ms / 1000, now_s, f);
 	if (f->count == 0)
-		cron_send_next(cron, &cron_stmt_skip, row,
-		    f->ends ? NULL : &f->next_s);
+		cron_send_next(
+		    cron, &cron_stmt_skip, row, f->ends ? NULL : &f->next_s);
 	for (int i = 0; i < f->count; i++) {
 		bool last = i + 1 == f->count;
 		int64_t *next = last ? &f->next_s : &f->slots_s[i + 1];
 
 		log_debug("schedule %s fires slot %" PRId64, row->name,
 		    f->slots_s[i]);
-		cron_send_fire(cron, row, f->slots_s[i],
-		    last && f->ends ? NULL : next);
+		cron_send_fire(
+		    cron, row, f->slots_s[i], last && f->ends ? NULL : next);
 	}
 }
 
 static int
-cron_job_open(struct cron_job *job, const struct cron_row *row,
-    struct err *err)
+cron_job_open(struct cron_job *job, const struct cron_row *row, struct err *err)
 {
 	job->row = row;
 	if (cron_expr_parse(row->expression, &job->expr, err) != 0 ||
@@ -277,7 +276,7 @@ cron_bad_is_new(struct cron *cron, const struct cron_row *row)
 	struct cron_bad *bad = NULL;
 	struct list *n;
 
-	LIST_FOREACH(n, &cron->bad) {
+	LIST_FOREACH (n, &cron->bad) {
 		bad = LIST_ENTRY(n, struct cron_bad, node);
 		if (bad->schedule == row->schedule)
 			break;
@@ -352,8 +351,8 @@ cron_on_due(struct pg_link *link, struct pg_reply *reply, void *arg)
 
 	cron->state = CRON_FIRING;
 	if (!reply->ok && !reply->lost)
-		cron_complain(cron, "cannot ask for due schedules",
-		    reply->error.message);
+		cron_complain(
+		    cron, "cannot ask for due schedules", reply->error.message);
 	if (reply->ok && !cron->child->draining && pg_link_ready(link))
 		cron_run_rows(cron, reply->results[0]);
 	cron_advance(cron);
@@ -364,7 +363,7 @@ static void
 cron_look(struct cron *cron)
 {
 	struct cron_number rows;
-	const char *const values[] = { cron_number(&rows, CRON_ROUND_ROWS) };
+	const char *const values[] = {cron_number(&rows, CRON_ROUND_ROWS)};
 
 	if (cron->child->draining || !pg_link_ready(cron->child->control))
 		return;
@@ -376,8 +375,8 @@ cron_look(struct cron *cron)
 	cron->again = false;
 	cron->trouble = false;
 	cron->state = CRON_ASKING;
-	pg_query(cron->child->control, &cron_stmt_due, values, cron_on_due,
-	    cron);
+	pg_query(
+	    cron->child->control, &cron_stmt_due, values, cron_on_due, cron);
 }
 
 static void
@@ -443,7 +442,8 @@ cron_status(struct child *child, struct msg *heartbeat)
 	heartbeat->busy = cron->state == CRON_FIRING ? 1 : 0;
 	heartbeat->capacity = 1;
 	snprintf(heartbeat->text, sizeof(heartbeat->text), "%s",
-	    cron->complaint[0] != '\0' ? cron->complaint : "watching schedules");
+	    cron->complaint[0] != '\0' ? cron->complaint
+				       : "watching schedules");
 }
 
 static int
@@ -454,8 +454,8 @@ cron_check_app(const struct conf_app *app, struct err *err)
 
 		if (cron_check(s->schedule, s->timezone, err) != 0 ||
 		    cron_check_misfire(s->misfire, err) != 0)
-			return err_prefix(err, "app \"%s\": cron \"%s\"",
-			    app->name, s->name);
+			return err_prefix(
+			    err, "app \"%s\": cron \"%s\"", app->name, s->name);
 	}
 	return 0;
 }
@@ -469,17 +469,17 @@ cron_check_conf(const struct conf *conf, struct err *err)
 	return 0;
 }
 
-static const char *const cron_channels[] = { "chimp_control", NULL };
+static const char *const cron_channels[] = {"chimp_control", NULL};
 
 const struct role role_cron = {
-	.name = "cron",
-	.loop_new = loop_event_new,
-	.check = cron_check_conf,
-	.start = cron_start,
-	.drain = cron_drain,
-	.registered = cron_registered,
-	.db_lost = cron_db_lost,
-	.notified = cron_notified,
-	.status = cron_status,
-	.listen = cron_channels,
+    .name = "cron",
+    .loop_new = loop_event_new,
+    .check = cron_check_conf,
+    .start = cron_start,
+    .drain = cron_drain,
+    .registered = cron_registered,
+    .db_lost = cron_db_lost,
+    .notified = cron_notified,
+    .status = cron_status,
+    .listen = cron_channels,
 };

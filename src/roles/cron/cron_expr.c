@@ -10,10 +10,10 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const cron_month_names[] = { "JAN", "FEB", "MAR", "APR",
-	"MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC", NULL };
-static const char *const cron_weekday_names[] = { "SUN", "MON", "TUE", "WED",
-	"THU", "FRI", "SAT", NULL };
+static const char *const cron_month_names[] = {"JAN", "FEB", "MAR", "APR",
+    "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC", NULL};
+static const char *const cron_weekday_names[] = {
+    "SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", NULL};
 
 /* clang-format off */
 static const struct cron_field_info {
@@ -98,8 +98,7 @@ cron_read_name(struct cron_cursor *c, int *value, struct err *err)
 	    start);
 	if (c->info->names != NULL)
 		return err_hint(err, "names have three letters, %s to %s",
-		    c->info->names[0],
-		    c->field == CRON_MONTH ? "DEC" : "SAT");
+		    c->info->names[0], c->field == CRON_MONTH ? "DEC" : "SAT");
 	return err_hint(err, "this field takes numbers from %d to %d",
 	    c->info->min, c->info->max);
 }
@@ -112,16 +111,16 @@ cron_read_value(struct cron_cursor *c, int *value, struct err *err)
 	if (isalpha((unsigned char)*c->at))
 		return cron_read_name(c, value, err);
 	if (*c->at == '\0' || *c->at == ',')
-		return err_set(err, "%s: a value is missing in the list",
-		    c->info->name);
-	return err_set(err, "%s: a value is expected at \"%.20s\"",
-	    c->info->name, c->at);
+		return err_set(
+		    err, "%s: a value is missing in the list", c->info->name);
+	return err_set(
+	    err, "%s: a value is expected at \"%.20s\"", c->info->name, c->at);
 }
 
 /* `*`, `a` or `a-b`. */
 static int
-cron_read_range(struct cron_cursor *c, struct cron_range *range,
-    struct err *err)
+cron_read_range(
+    struct cron_cursor *c, struct cron_range *range, struct err *err)
 {
 	bool day = c->field == CRON_DAY || c->field == CRON_WEEKDAY;
 
@@ -148,15 +147,15 @@ cron_read_range(struct cron_cursor *c, struct cron_range *range,
 		err_set(err, "%s: the range %d-%d runs backwards",
 		    c->info->name, range->from, range->to);
 		return err_hint(err, "write %d-%d,%d-%d", range->from,
-		    c->field == CRON_WEEKDAY ? 6 : c->info->max,
-		    c->info->min, range->to);
+		    c->field == CRON_WEEKDAY ? 6 : c->info->max, c->info->min,
+		    range->to);
 	}
 	return 0;
 }
 
 static int
-cron_read_step(struct cron_cursor *c, struct cron_range *range, int *step,
-    struct err *err)
+cron_read_step(
+    struct cron_cursor *c, struct cron_range *range, int *step, struct err *err)
 {
 	int values = c->info->max - c->info->min + 1;
 	const char *start;
@@ -169,16 +168,16 @@ cron_read_step(struct cron_cursor *c, struct cron_range *range, int *step,
 	while (isdigit((unsigned char)*c->at) && n < 100000)
 		n = n * 10 + (*c->at++ - '0');
 	if (c->at == start)
-		return err_set(err, "%s: a number is expected after \"/\"",
-		    c->info->name);
+		return err_set(
+		    err, "%s: a number is expected after \"/\"", c->info->name);
 	if (n == 0)
-		return err_set(err, "%s: a step of 0 never moves",
-		    c->info->name);
+		return err_set(
+		    err, "%s: a step of 0 never moves", c->info->name);
 	if (n > values) {
 		err_set(err, "%s: the step %d is longer than the field (%d-%d)",
 		    c->info->name, n, c->info->min, c->info->max);
-		return err_hint(err, "steps start anew with every %s",
-		    c->info->period);
+		return err_hint(
+		    err, "steps start anew with every %s", c->info->period);
 	}
 	*step = n;
 	if (range->single && c->field == CRON_WEEKDAY) {
@@ -194,13 +193,12 @@ static bool
 cron_is_last_day(const struct cron_cursor *c)
 {
 	return c->field == CRON_DAY && (*c->at == 'L' || *c->at == 'l') &&
-	    (c->at[1] == '\0' || c->at[1] == ',');
+	       (c->at[1] == '\0' || c->at[1] == ',');
 }
 
 /* One piece of the list. */
 static int
-cron_read_item(struct cron_cursor *c, struct cron_expr *expr,
-    struct err *err)
+cron_read_item(struct cron_cursor *c, struct cron_expr *expr, struct err *err)
 {
 	struct cron_range range;
 	int step;
@@ -214,16 +212,16 @@ cron_read_item(struct cron_cursor *c, struct cron_expr *expr,
 	    cron_read_step(c, &range, &step, err) != 0)
 		return -1;
 	for (int i = range.from; i <= range.to; i += step)
-		expr->set[c->field] |= UINT64_C(1)
-		    << (c->field == CRON_WEEKDAY ? i % 7 : i);
+		expr->set[c->field] |=
+		    UINT64_C(1) << (c->field == CRON_WEEKDAY ? i % 7 : i);
 	return 0;
 }
 
 static int
-cron_read_field(const char *text, enum cron_field field,
-    struct cron_expr *expr, struct err *err)
+cron_read_field(const char *text, enum cron_field field, struct cron_expr *expr,
+    struct err *err)
 {
-	struct cron_cursor c = { text, field, &cron_fields[field] };
+	struct cron_cursor c = {text, field, &cron_fields[field]};
 
 	for (;;) {
 		if (cron_read_item(&c, expr, err) != 0)
@@ -231,8 +229,9 @@ cron_read_field(const char *text, enum cron_field field,
 		if (*c.at == '\0')
 			return 0;
 		if (*c.at != ',')
-			return err_set(err, "%s: unexpected \"%.20s\" in "
-					    "\"%.60s\"",
+			return err_set(err,
+			    "%s: unexpected \"%.20s\" in "
+			    "\"%.60s\"",
 			    c.info->name, c.at, text);
 		c.at++;
 	}
@@ -249,7 +248,7 @@ cron_split(char *text, char *words[CRON_FIELDS])
 	int n = 0;
 
 	for (char *word = strtok_r(text, " \t\r\n", &save); word != NULL;
-	    word = strtok_r(NULL, " \t\r\n", &save)) {
+	     word = strtok_r(NULL, " \t\r\n", &save)) {
 		if (n < CRON_FIELDS)
 			words[n] = word;
 		n++;
@@ -272,7 +271,7 @@ cron_expand_macro(char text[CRON_EXPR_MAX_BYTES + 1], struct err *err)
 	if (n > 1)
 		return err_set(err, "nothing may stand behind %.40s", words[0]);
 	for (size_t i = 0; i < sizeof(cron_macros) / sizeof(cron_macros[0]);
-	    i++) {
+	     i++) {
 		if (strcasecmp(words[0], cron_macros[i].name) == 0) {
 			strcpy(text, cron_macros[i].meaning);
 			return 0;
@@ -304,8 +303,8 @@ cron_check_possible(const struct cron_expr *expr, const char *day,
 			if (expr->set[CRON_MONTH] >> m & 1 &&
 			    expr->set[CRON_DAY] >> d & 1)
 				return 0;
-	return err_set(err, "day of month: %.40s never comes in month %.40s",
-	    day, month);
+	return err_set(
+	    err, "day of month: %.40s never comes in month %.40s", day, month);
 }
 
 static int
@@ -338,8 +337,8 @@ cron_parse_text(const char *text, struct cron_expr *expr, struct err *err)
 	int n;
 
 	if (strlen(text) > CRON_EXPR_MAX_BYTES)
-		return err_set(err, "longer than %d bytes",
-		    CRON_EXPR_MAX_BYTES);
+		return err_set(
+		    err, "longer than %d bytes", CRON_EXPR_MAX_BYTES);
 	strcpy(copy, text);
 	if (cron_expand_macro(copy, err) != 0)
 		return -1;
@@ -361,11 +360,11 @@ cron_expr_parse(const char *text, struct cron_expr *expr, struct err *err)
 }
 
 bool
-cron_expr_matches_day(const struct cron_expr *expr, int64_t year, int month,
-    int day, int weekday)
+cron_expr_matches_day(
+    const struct cron_expr *expr, int64_t year, int month, int day, int weekday)
 {
 	bool in_day = (expr->set[CRON_DAY] >> day & 1) != 0 ||
-	    (expr->last_day && day == civil_month_days(year, month));
+		      (expr->last_day && day == civil_month_days(year, month));
 	bool in_weekday = (expr->set[CRON_WEEKDAY] >> weekday & 1) != 0;
 
 	if ((expr->set[CRON_MONTH] >> month & 1) == 0)

@@ -38,7 +38,7 @@ enum cron_field {
 struct cron_expr {
 	uint64_t set[CRON_FIELDS]; /* bit n: value n matches; no set is empty
 				    * but CRON_DAY's when last_day is set */
-	bool last_day;	  /* L: the last day of the month matches too */
+	bool last_day;    /* L: the last day of the month matches too */
 	bool either_day;  /* both day fields are restricted */
 	bool fixed_hours; /* no * and no step in the hour: it follows the wall
 			   * clock over changes of the offset (G25) */
@@ -48,8 +48,7 @@ struct cron_expr {
  * 0, or -1 with an error that names the field and why. Refuses what can never
  * match, such as 30 February.
  */
-int cron_expr_parse(const char *text, struct cron_expr *expr,
-    struct err *err);
+int cron_expr_parse(const char *text, struct cron_expr *expr, struct err *err);
 
 /* Does the calendar date match? weekday 0 = Sunday. */
 bool cron_expr_matches_day(const struct cron_expr *expr, int64_t year,

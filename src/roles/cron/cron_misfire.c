@@ -11,8 +11,7 @@
 #include <string.h>
 
 int
-cron_policy_parse(const char *text, struct cron_policy *policy,
-    struct err *err)
+cron_policy_parse(const char *text, struct cron_policy *policy, struct err *err)
 {
 	int end = 0;
 
@@ -30,8 +29,9 @@ cron_policy_parse(const char *text, struct cron_policy *policy,
 	    text[end] == '\0' && policy->max >= 1 &&
 	    policy->max <= CRON_ALL_MAX)
 		return 0;
-	return err_set(err, "misfire \"%.40s\" must be \"skip\", \"latest\" or "
-			    "\"all(N)\" with N from 1 to %d",
+	return err_set(err,
+	    "misfire \"%.40s\" must be \"skip\", \"latest\" or "
+	    "\"all(N)\" with N from 1 to %d",
 	    text, CRON_ALL_MAX);
 }
 
@@ -95,6 +95,5 @@ cron_firings(const struct cron_expr *expr, const struct cron_zone *zone,
 	if (policy->misfire == CRON_MISFIRE_SKIP &&
 	    firings->slots_s[0] < now_s - CRON_SKIP_GRACE_S)
 		firings->count = 0;
-	firings->ends =
-	    cron_next(expr, zone, now_s, &firings->next_s) != 0;
+	firings->ends = cron_next(expr, zone, now_s, &firings->next_s) != 0;
 }

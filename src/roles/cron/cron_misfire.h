@@ -20,7 +20,7 @@ struct cron_zone;
 struct err;
 
 #define CRON_SKIP_GRACE_S 5
-#define CRON_ALL_MAX 1000
+#define CRON_ALL_MAX      1000
 
 enum cron_misfire { CRON_MISFIRE_SKIP, CRON_MISFIRE_LATEST, CRON_MISFIRE_ALL };
 
@@ -30,13 +30,13 @@ struct cron_policy {
 };
 
 /* "skip", "latest", "all(N)" with N in 1..CRON_ALL_MAX. */
-int cron_policy_parse(const char *text, struct cron_policy *policy,
-    struct err *err);
+int cron_policy_parse(
+    const char *text, struct cron_policy *policy, struct err *err);
 
 struct cron_firings {
 	int64_t slots_s[CRON_ALL_MAX]; /* to fire now, oldest first */
 	int count;
-	bool ends;	/* no slot follows, ever */
+	bool ends;      /* no slot follows, ever */
 	int64_t next_s; /* the slot after now, unless `ends` */
 };
 

@@ -58,8 +58,8 @@ next_day(const struct cron_expr *e, int64_t day, int64_t last, int64_t *found)
 			day += civil_month_days(c.year, c.month) - c.day + 1;
 			continue;
 		}
-		if (cron_expr_matches_day(e, c.year, c.month, c.day,
-			c.weekday)) {
+		if (cron_expr_matches_day(
+			e, c.year, c.month, c.day, c.weekday)) {
 			*found = day;
 			return true;
 		}
@@ -70,8 +70,8 @@ next_day(const struct cron_expr *e, int64_t day, int64_t last, int64_t *found)
 
 /* The first matching wall-clock time in [from, until). */
 static bool
-next_wall(const struct cron_expr *e, int64_t from, int64_t until,
-    int64_t *found)
+next_wall(
+    const struct cron_expr *e, int64_t from, int64_t until, int64_t *found)
 {
 	int64_t day = civil_day_of(from);
 	int start = (int)(from - day * CIVIL_DAY_S);
@@ -97,8 +97,8 @@ next_wall(const struct cron_expr *e, int64_t from, int64_t until,
 /* The wall-clock time from which a slot at or after the instant `at_s` may
  * come; G25 is decided here. */
 static int64_t
-wall_start(const struct cron_expr *e, const struct cron_span *span,
-    int64_t at_s)
+wall_start(
+    const struct cron_expr *e, const struct cron_span *span, int64_t at_s)
 {
 	int64_t shown = at_s + span->offset_s;
 

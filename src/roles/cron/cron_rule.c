@@ -131,12 +131,12 @@ rule_read(const char *at, struct cron_rule *rule)
 		rule->dst_offset_s = -rule->dst_offset_s;
 	}
 	return rule_date(&at, &rule->start) && rule_date(&at, &rule->end) &&
-	    *at == '\0';
+	       *at == '\0';
 }
 
 int
-cron_rule_parse(const char *text, size_t length, struct cron_rule *rule,
-    struct err *err)
+cron_rule_parse(
+    const char *text, size_t length, struct cron_rule *rule, struct err *err)
 {
 	char copy[CRON_RULE_MAX_BYTES + 1];
 
@@ -162,7 +162,7 @@ rule_day(const struct cron_rule_date *date, int64_t year)
 		return january + date->day;
 	case CRON_RULE_JULIAN:
 		return january + date->day - 1 +
-		    (date->day > 59 && civil_is_leap(year) ? 1 : 0);
+		       (date->day > 59 && civil_is_leap(year) ? 1 : 0);
 	case CRON_RULE_WEEKDAY:
 		break;
 	}
@@ -170,7 +170,7 @@ rule_day(const struct cron_rule_date *date, int64_t year)
 	civil_from_days(day, &first);
 	day += (date->day - first.weekday + 7) % 7 + 7 * (date->week - 1);
 	if (day >= civil_to_days(year, date->month, 1) +
-		civil_month_days(year, date->month))
+		       civil_month_days(year, date->month))
 		day -= 7; /* week 5 is the last one, which may be the fourth */
 	return day;
 }
@@ -178,13 +178,13 @@ rule_day(const struct cron_rule_date *date, int64_t year)
 int64_t
 cron_rule_dst_start(const struct cron_rule *rule, int64_t year)
 {
-	return rule_day(&rule->start, year) * CIVIL_DAY_S +
-	    rule->start.time_s - rule->std_offset_s;
+	return rule_day(&rule->start, year) * CIVIL_DAY_S + rule->start.time_s -
+	       rule->std_offset_s;
 }
 
 int64_t
 cron_rule_dst_end(const struct cron_rule *rule, int64_t year)
 {
 	return rule_day(&rule->end, year) * CIVIL_DAY_S + rule->end.time_s -
-	    rule->dst_offset_s;
+	       rule->dst_offset_s;
 }

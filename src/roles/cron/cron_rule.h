@@ -12,9 +12,9 @@
 struct err;
 
 enum cron_rule_kind {
-	CRON_RULE_JULIAN,  /* Jn: day 1..365, 29 February is never counted */
-	CRON_RULE_DAY,	   /* n: day 0..365, it is counted */
-	CRON_RULE_WEEKDAY  /* Mm.w.d: the w-th weekday d of month m, 5 = last */
+	CRON_RULE_JULIAN, /* Jn: day 1..365, 29 February is never counted */
+	CRON_RULE_DAY,    /* n: day 0..365, it is counted */
+	CRON_RULE_WEEKDAY /* Mm.w.d: the w-th weekday d of month m, 5 = last */
 };
 
 struct cron_rule_date {
@@ -34,8 +34,8 @@ struct cron_rule {
 };
 
 /* `text` need not be terminated. RFC 8536's extension of hours is taken. */
-int cron_rule_parse(const char *text, size_t length, struct cron_rule *rule,
-    struct err *err);
+int cron_rule_parse(
+    const char *text, size_t length, struct cron_rule *rule, struct err *err);
 
 /* The instants of a year's two changes. */
 int64_t cron_rule_dst_start(const struct cron_rule *rule, int64_t year);

@@ -19,13 +19,13 @@
 
 #define CRON_ZONE_DIR "/usr/share/zoneinfo"
 /* Real ones have less than 4 KiB. */
-#define CRON_ZONE_MAX_BYTES (256 * 1024)
+#define CRON_ZONE_MAX_BYTES      (256 * 1024)
 #define CRON_ZONE_NAME_MAX_BYTES 128
-#define CRON_ZONE_LAST_YEAR 2500
+#define CRON_ZONE_LAST_YEAR      2500
 
 /* RFC 8536, section 3.1. */
 #define TZIF_HEADER_BYTES 44
-#define TZIF_TYPE_BYTES 6
+#define TZIF_TYPE_BYTES   6
 /* Section 3.2: offsets lie within these, in seconds. */
 #define TZIF_OFFSET_MIN (-89999)
 #define TZIF_OFFSET_MAX 93599
@@ -36,7 +36,7 @@ struct cron_transition {
 };
 
 struct cron_zone {
-	int64_t first_offset_s; /* before any transition */
+	int64_t first_offset_s;              /* before any transition */
 	struct cron_transition *transitions; /* ascending, offsets differ */
 	size_t n;
 	size_t room;
@@ -44,10 +44,10 @@ struct cron_zone {
 
 /* One data block of a file; all pointers into the file's bytes. */
 struct tzif {
-	const uint8_t *times;	/* n_times of 8 bytes */
+	const uint8_t *times;   /* n_times of 8 bytes */
 	const uint8_t *indexes; /* n_times of 1 byte */
-	const uint8_t *types;	/* n_types of 6 bytes */
-	const char *footer;	/* rule, not terminated */
+	const uint8_t *types;   /* n_types of 6 bytes */
+	const char *footer;     /* rule, not terminated */
 	size_t n_times;
 	size_t n_types;
 	size_t n_leaps;
@@ -58,7 +58,7 @@ static uint32_t
 tzif_u32(const uint8_t *p)
 {
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
-	    (uint32_t)p[2] << 8 | p[3];
+	       (uint32_t)p[2] << 8 | p[3];
 }
 
 static int64_t
@@ -87,8 +87,8 @@ tzif_block(const uint8_t *p, size_t size, size_t time_bytes, struct tzif *t)
 	chars = tzif_u32(p + 40);
 	/* 32-bit counts times small factors cannot overflow 64 bits. */
 	total = TZIF_HEADER_BYTES + t->n_times * (time_bytes + 1) +
-	    t->n_types * TZIF_TYPE_BYTES + chars +
-	    t->n_leaps * (time_bytes + 4) + standard + utc;
+		t->n_types * TZIF_TYPE_BYTES + chars +
+		t->n_leaps * (time_bytes + 4) + standard + utc;
 	if (total > size || t->n_types == 0 || t->n_types > 256)
 		return 0;
 	t->times = p + TZIF_HEADER_BYTES;
@@ -129,12 +129,11 @@ tzif_open(const uint8_t *data, size_t size, struct tzif *t, struct err *err)
 }
 
 static int
-tzif_offset(const struct tzif *t, size_t type, int64_t *offset,
-    struct err *err)
+tzif_offset(const struct tzif *t, size_t type, int64_t *offset, struct err *err)
 {
 	if (type >= t->n_types)
-		return err_set(err, "a damaged time zone file: no type %zu",
-		    type);
+		return err_set(
+		    err, "a damaged time zone file: no type %zu", type);
 	*offset = (int32_t)tzif_u32(t->types + type * TZIF_TYPE_BYTES);
 	if (*offset < TZIF_OFFSET_MIN || *offset > TZIF_OFFSET_MAX)
 		return err_set(err, "a damaged time zone file: offset %lld",
@@ -164,11 +163,10 @@ zone_add(struct cron_zone *zone, int64_t at_s, int64_t offset_s)
 		return;
 	if (zone->n == zone->room) {
 		zone->room = zone->room * 2 + 64;
-		zone->transitions = mem_realloc(zone->transitions,
-		    zone->room * sizeof(*zone->transitions));
+		zone->transitions = mem_realloc(
+		    zone->transitions, zone->room * sizeof(*zone->transitions));
 	}
-	zone->transitions[zone->n++] =
-	    (struct cron_transition){ at_s, offset_s };
+	zone->transitions[zone->n++] = (struct cron_transition){at_s, offset_s};
 }
 
 static int
@@ -196,8 +194,8 @@ zone_add_times(struct cron_zone *zone, const struct tzif *t, struct err *err)
 
 /* Append what the rule says about the years behind the table. */
 static void
-zone_add_rule(struct cron_zone *zone, const struct tzif *t,
-    const struct cron_rule *rule)
+zone_add_rule(
+    struct cron_zone *zone, const struct tzif *t, const struct cron_rule *rule)
 {
 	int64_t last = CRON_TIME_MIN;
 	struct civil civil;
@@ -268,7 +266,8 @@ zone_unknown(const char *name, struct err *err)
 {
 	err_set(err, "time zone \"%.100s\" is unknown", name);
 	if (access(CRON_ZONE_DIR "/UTC", R_OK) != 0)
-		err_hint(err, "%s is missing; on Debian: apt-get install tzdata",
+		err_hint(err,
+		    "%s is missing; on Debian: apt-get install tzdata",
 		    CRON_ZONE_DIR);
 	else
 		err_hint(err, "give a name from the IANA time zone database, "
@@ -334,15 +333,14 @@ zone_offset_before(const struct cron_zone *zone, size_t i)
 }
 
 void
-cron_zone_span(const struct cron_zone *zone, int64_t at_s,
-    struct cron_span *span)
+cron_zone_span(
+    const struct cron_zone *zone, int64_t at_s, struct cron_span *span)
 {
 	size_t n = zone_count_until(zone, at_s);
 
 	span->offset_s = zone_offset_before(zone, n);
 	span->start_s = n == 0 ? CRON_TIME_MIN : zone->transitions[n - 1].at_s;
-	span->end_s =
-	    n == zone->n ? CRON_TIME_MAX : zone->transitions[n].at_s;
+	span->end_s = n == zone->n ? CRON_TIME_MAX : zone->transitions[n].at_s;
 	if (n == 0) {
 		span->reached_s = span->start_s + span->offset_s;
 		return;

@@ -27,15 +27,15 @@ struct cron_zone;
 struct cron_zone *cron_zone_load(const char *name, struct err *err);
 
 /* The same from the bytes of a TZif file. */
-struct cron_zone *cron_zone_parse(const void *data, size_t size_bytes,
-    struct err *err);
+struct cron_zone *cron_zone_parse(
+    const void *data, size_t size_bytes, struct err *err);
 
 void cron_zone_free(struct cron_zone **zone);
 
 /* A stretch of time in which the wall clock keeps one offset from UTC. */
 struct cron_span {
 	int64_t start_s;   /* first instant */
-	int64_t end_s;	   /* first instant behind it */
+	int64_t end_s;     /* first instant behind it */
 	int64_t offset_s;  /* wall clock = instant + offset */
 	int64_t reached_s; /* the wall clock had shown everything before this
 			    * time when the span began: more than start +
@@ -44,7 +44,7 @@ struct cron_span {
 };
 
 /* The span that holds `at_s`, which lies within the limits above. */
-void cron_zone_span(const struct cron_zone *zone, int64_t at_s,
-    struct cron_span *span);
+void cron_zone_span(
+    const struct cron_zone *zone, int64_t at_s, struct cron_span *span);
 
 #endif

@@ -13,6 +13,7 @@
 #include "handlers/sql.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CLAIM_BEAT_MS 1000
@@ -69,10 +70,8 @@ claim_row(struct subscriber *sub, const struct pg_result *r, int i)
 	struct lane *lane = lane_find(sub, claim.id);
 
 	if (claim.handler == NULL) {
-		subscriber_complain(sub,
-		    "run a handler that is no "
-		    "schema.function",
-		    NULL);
+		subscriber_complain(&sub->claim.complained, "run a handler",
+		    "its name is no schema.function");
 		return;
 	}
 	if (claim.batch < 1)
@@ -113,9 +112,11 @@ claim_on_answer(struct pg_link *link, struct pg_reply *reply, void *arg)
 		return;
 	loop_timer_start(&sub->claim.timer, CLAIM_BEAT_MS);
 	if (!reply->ok) {
-		subscriber_complain(sub, "claim lanes", reply);
+		subscriber_complain(&sub->claim.complained, "claim lanes",
+		    reply->error.message);
 		return;
 	}
+	sub->claim.complained = false;
 	claim_rows(sub, reply->results[0]);
 	subscriber_advance(sub);
 	if (sub->claim.again)

@@ -27,14 +27,11 @@ subscriber_open(const struct subscriber *sub)
 }
 
 void
-subscriber_complain(
-    struct subscriber *sub, const char *what, const struct pg_reply *reply)
+subscriber_complain(bool *said, const char *what, const char *why)
 {
-	if (!sub->complained)
-		log_warn("cannot %s%s%s; trying again", what,
-		    reply != NULL ? ": " : "",
-		    reply != NULL ? reply->error.message : "");
-	sub->complained = true;
+	if (!*said)
+		log_warn("cannot %s: %s; trying again", what, why);
+	*said = true;
 }
 
 static int

@@ -37,13 +37,15 @@ struct wake {
 	int64_t newest;    /* tick known */
 	int hits;          /* NOTIFYs that came while one was at work */
 	bool quiet;        /* publishers were told not to NOTIFY */
+	bool complained;   /* the log knows that ticks fail */
 };
 
 /* Which lanes are ours; see claim.c. */
 struct claim {
 	struct loop_timer timer;
-	bool asking; /* lanes_claim is on its way */
-	bool again;  /* ask once more after it */
+	bool asking;     /* lanes_claim is on its way */
+	bool again;      /* ask once more after it */
+	bool complained; /* the log knows that it fails */
 	int beats;
 };
 
@@ -56,7 +58,6 @@ struct subscriber {
 	int n_lanes[LANE_STATES];
 	struct list handlers;                /* statements by function */
 	struct runner *runners[SUB_RUNNERS]; /* NULL = never opened */
-	bool complained; /* about the calls on the control connection */
 };
 
 /* subscriber.c */
@@ -64,9 +65,9 @@ struct subscriber {
 /* The control connection can be used, and new work may begin. */
 bool subscriber_open(const struct subscriber *sub);
 
-/* Log a failed call on the control connection, once until one succeeds. */
-void subscriber_complain(
-    struct subscriber *sub, const char *what, const struct pg_reply *reply);
+/* Log a failed call on the control connection; *said makes it once, until the
+ * caller clears it after a success. */
+void subscriber_complain(bool *said, const char *what, const char *why);
 
 /* Give lanes in the line to free runners; while draining, finish when no
  * lane is in work. Called after every change. */

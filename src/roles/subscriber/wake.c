@@ -103,10 +103,11 @@ wake_on_tick(struct pg_link *link, struct pg_reply *reply, void *arg)
 	if (reply->lost || !subscriber_open(sub))
 		return; /* wake_start begins anew */
 	if (reply->ok) {
-		sub->complained = false;
+		sub->wake.complained = false;
 		wake_news(sub, pg_int(reply->results[0], 0, 0));
 	} else {
-		subscriber_complain(sub, "look for new events", reply);
+		subscriber_complain(&sub->wake.complained,
+		    "look for new events", reply->error.message);
 		sub->wake.again = false;
 		sub->wake.step = WAKE_LAST_STEP - 1;
 	}
