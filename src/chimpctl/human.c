@@ -72,5 +72,9 @@ human_instant(const char *text)
 		text++;
 	}
 	h.text[n] = '\0';
+	/* JSON says "+00:00" where a timestamptz says "+00". */
+	if (n > 6 && strchr("+-", h.text[n - 6]) != NULL &&
+	    strcmp(h.text + n - 3, ":00") == 0)
+		h.text[n - 3] = '\0';
 	return h;
 }
