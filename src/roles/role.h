@@ -26,15 +26,15 @@ struct birth {
 	const struct conf *conf;
 	const struct role *role;
 	const struct conf_worker *worker; /* its class; NULL for other roles */
-	int index;	     /* of the slot in its role or class, from 0 */
-	uint32_t slot;	     /* the master's number of the slot */
-	uint32_t generation; /* how many processes the slot has had */
-	char id[UUID_TEXT_BYTES];      /* of this process */
-	char node_id[UUID_TEXT_BYTES]; /* of the master's birth */
+	int index;                /* of the slot in its role or class, from 0 */
+	uint32_t slot;            /* the master's number of the slot */
+	uint32_t generation;      /* how many processes the slot has had */
+	char id[UUID_TEXT_BYTES]; /* of this process */
+	char node_id[UUID_TEXT_BYTES];  /* of the master's birth */
 	char previous[UUID_TEXT_BYTES]; /* the slot's last process, "" if it
 					 * ended well: it is rescued again */
-	int master_fd;	       /* SOCK_SEQPACKET, see msg.h */
-	const int *listen_fds; /* bound and listening; http only */
+	int master_fd;                  /* SOCK_SEQPACKET, see msg.h */
+	const int *listen_fds;          /* bound and listening; http only */
 	int n_listen;
 	int64_t master_pid; /* to notice that the master died before */
 };
@@ -59,8 +59,8 @@ struct role {
 	/* The lease was lost: others may own its work; drop it all. */
 	void (*evicted)(struct child *child);
 	void (*db_lost)(struct child *child);
-	void (*notified)(struct child *child, const char *channel,
-	    const char *payload);
+	void (*notified)(
+	    struct child *child, const char *channel, const char *payload);
 	/* At the very end: free the state. The control connection is closed,
 	 * the loop still there. */
 	void (*done)(struct child *child);
@@ -76,8 +76,8 @@ struct child {
 				  * notifications, the role's own short calls */
 	bool draining;
 	bool registered; /* chimp.processes has its row, as far as known */
-	char name[64];	 /* "worker/default/0" */
-	void *state;	 /* the role's own */
+	char name[64];   /* "worker/default/0" */
+	void *state;     /* the role's own */
 	struct child_priv *priv; /* role.c's own */
 };
 
@@ -102,8 +102,8 @@ int role_prepare(const struct conf *conf, const char *node_id);
  * For roles. role.c itself calls child_ready, when start has succeeded and the
  * process has registered or, in an outage, failed to connect once.
  */
-void child_ready(struct child *child);	  /* serves: tell the master, once */
-void child_renew(struct child *child);	  /* something says that the row in
+void child_ready(struct child *child);    /* serves: tell the master, once */
+void child_renew(struct child *child);    /* something says that the row in
 					   * chimp.process is gone: ask now */
 void child_finished(struct child *child); /* drained: deregister, exit 0 */
 

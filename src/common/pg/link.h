@@ -28,19 +28,19 @@ struct pg_result; /* a libpq PGresult behind a name of our own */
 enum pg_link_state {
 	PG_LINK_CONNECTING, /* includes session settings and LISTEN */
 	PG_LINK_READY,
-	PG_LINK_WAITING,    /* for the next attempt */
-	PG_LINK_STOPPED	    /* pg_link_stop was called, or never started */
+	PG_LINK_WAITING, /* for the next attempt */
+	PG_LINK_STOPPED  /* pg_link_stop was called, or never started */
 };
 
 struct pg_link_opts {
 	struct loop *loop;
-	const char *conninfo;	      /* URL or keywords; copied */
+	const char *conninfo;         /* URL or keywords; copied */
 	const char *application_name; /* copied, cut at 63 bytes */
 	int64_t connect_timeout_ms;
 	int64_t statement_timeout_ms; /* of the session; 0 = none */
 	const char *const *listen;    /* channels, NULL-terminated, or NULL;
 				       * must outlive the link */
-	bool quiet;		      /* do not log losses: another link of
+	bool quiet;                   /* do not log losses: another link of
 				       * the process does */
 	/* Any may be NULL. on_ready: each time it becomes READY.
 	 * on_lost: each time READY or an attempt to connect ends. */
@@ -61,24 +61,24 @@ struct pg_stmt {
 
 struct pg_error {
 	char sqlstate[6]; /* "" if the connection was lost */
-	char *message;	  /* never NULL */
-	char *detail;	  /* NULL if none; so are the others */
+	char *message;    /* never NULL */
+	char *detail;     /* NULL if none; so are the others */
 	char *hint;
 	char *context;
 };
 
 /* What a unit came to; valid only during the callback. */
 struct pg_reply {
-	bool ok;	/* every statement succeeded and the commit is done */
-	bool lost;	/* the connection died: the outcome is unknown */
+	bool ok;   /* every statement succeeded and the commit is done */
+	bool lost; /* the connection died: the outcome is unknown */
 	struct pg_error error; /* when neither ok nor lost; when lost, only
 				* message */
 	int n_results;
 	struct pg_result **results; /* one per pg_send, in order, when ok */
 };
 
-typedef void pg_done_fn(struct pg_link *link, struct pg_reply *reply,
-    void *arg);
+typedef void pg_done_fn(
+    struct pg_link *link, struct pg_reply *reply, void *arg);
 
 /* Begins to connect at once (through the loop). */
 struct pg_link *pg_link_new(const struct pg_link_opts *opts);
@@ -91,7 +91,7 @@ enum pg_link_state pg_link_state(const struct pg_link *link);
 bool pg_link_ready(const struct pg_link *link);
 int pg_link_in_flight(const struct pg_link *link); /* units not answered */
 const char *pg_link_last_error(const struct pg_link *link); /* "" if none */
-int pg_link_backend_pid(const struct pg_link *link); /* 0 if not ready */
+int pg_link_backend_pid(const struct pg_link *link);        /* 0 if not ready */
 
 /* Add a statement to the open unit. values[i] NULL is SQL NULL; texts are
  * terminated; they are copied before the call returns. The link must be

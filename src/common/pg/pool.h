@@ -36,15 +36,15 @@ struct pg_waiter {
 enum pg_pool_answer {
 	PG_POOL_GRANTED, /* granted() was called before it returned */
 	PG_POOL_WAITING, /* granted() will be called, or cancel it */
-	PG_POOL_FULL,	 /* the line is full */
-	PG_POOL_DOWN	 /* no link is up and the last attempt failed */
+	PG_POOL_FULL,    /* the line is full */
+	PG_POOL_DOWN     /* no link is up and the last attempt failed */
 };
 
 struct pg_pool *pg_pool_new(const struct pg_pool_opts *opts);
 void pg_pool_free(struct pg_pool **pool);
 
-enum pg_pool_answer pg_pool_acquire(struct pg_pool *pool,
-    struct pg_waiter *waiter);
+enum pg_pool_answer pg_pool_acquire(
+    struct pg_pool *pool, struct pg_waiter *waiter);
 void pg_pool_cancel(struct pg_pool *pool, struct pg_waiter *waiter);
 
 /* Give a link back; it must have nothing in flight or be lost. */
