@@ -15,16 +15,29 @@ worker_min(int a, int b)
 	return a < b ? a : b;
 }
 
+/* How many to claim ahead for each runner that is not slow. */
+static int
+worker_ahead(int64_t mean_us)
+{
+	int64_t n;
+
+	if (mean_us < 0 || mean_us >= WORKER_PREFETCH_US)
+		return 0;
+	n = WORKER_AHEAD_US / (mean_us > 0 ? mean_us : 1);
+	if (n < 1)
+		n = 1;
+	return n < WORKER_AHEAD_MAX ? (int)n : WORKER_AHEAD_MAX;
+}
+
 int
 worker_want(const struct worker_load *load)
 {
 	int now = load->concurrency - load->running - load->waiting;
-	int ahead = 0;
-	int room = 2 * load->concurrency - load->held;
+	int ahead =
+	    worker_ahead(load->mean_us) * (load->concurrency - load->slow);
+	int room = (1 + WORKER_AHEAD_MAX) * load->concurrency - load->held;
 
-	if (load->mean_us >= 0 && load->mean_us < WORKER_PREFETCH_US)
-		ahead = load->concurrency - load->slow;
-	/* A claim costs the same for one as for many. */
+	/* A claim costs nearly the same for one as for many. */
 	if (now <= 0 && load->waiting > ahead / 2)
 		return 0;
 	return now + ahead > 0 && room > 0 ? worker_min(now + ahead, room) : 0;

@@ -18,14 +18,23 @@ struct worker_load {
 	int64_t mean_us; /* of the last runs; -1 = none ended yet */
 };
 
-/* Jobs of this mean run time are worth claiming ahead (G15: nobody waits long
- * behind them); a runner busy for WORKER_SLOW_MS is not one to wait for. */
-enum { WORKER_PREFETCH_US = 20000, WORKER_SLOW_MS = 100 };
+/*
+ * Jobs of a mean run time under WORKER_PREFETCH_US are worth claiming ahead:
+ * a claim costs as much as several of them. As many as a runner gets through
+ * in WORKER_AHEAD_US, so that none waits long behind the others (G15). A runner
+ * busy for WORKER_SLOW_MS is not one to wait for.
+ */
+enum {
+	WORKER_PREFETCH_US = 20000,
+	WORKER_AHEAD_US = 5000,
+	WORKER_AHEAD_MAX = 8, /* per runner */
+	WORKER_SLOW_MS = 100
+};
 
 /*
  * How many jobs to claim now, 0 = none. Enough for the free runners; when runs
- * are short, as many more as there are runners that will soon be free, in
- * batches of at least half of that. Never more than 2 * concurrency in all.
+ * are short, more for those that will soon be free, in batches of at least
+ * half of that. In all never more than concurrency * (1 + WORKER_AHEAD_MAX).
  */
 int worker_want(const struct worker_load *load);
 
