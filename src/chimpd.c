@@ -5,6 +5,7 @@
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "common/conf/conf.h"
+#include "roles/role.h"
 #include "supervisor/master.h"
 #include "supervisor/title.h"
 
@@ -133,6 +134,13 @@ chimpd_parse_args(int argc, char **argv, struct chimpd_args *args)
 	return -1;
 }
 
+static void
+chimpd_print_err(const struct err *err)
+{
+	fprintf(stderr, "chimpd: %s%s%s\n", err->message,
+	    err->hint[0] ? "; " : "", err->hint);
+}
+
 /* The configuration, or NULL after printing why not. */
 static struct conf *
 chimpd_load(const char *path)
@@ -141,21 +149,40 @@ chimpd_load(const char *path)
 	struct conf *conf = conf_load(path, &err);
 
 	if (conf == NULL)
-		fprintf(stderr, "chimpd: %s%s%s\n", err.message,
-		    err.hint[0] ? "; " : "", err.hint);
+		chimpd_print_err(&err);
 	return conf;
+}
+
+/* Signatures and cron expressions are for the roles to judge. A start leaves
+ * that to the child that prepares the database, out of the master. */
+static int
+chimpd_check_roles(const struct conf *conf)
+{
+	struct err err;
+
+	for (const struct role *const *r = role_table; *r != NULL; r++) {
+		if ((*r)->check == NULL || (*r)->check(conf, &err) == 0)
+			continue;
+		err_prefix(&err, "%s", conf->path);
+		chimpd_print_err(&err);
+		return -1;
+	}
+	return 0;
 }
 
 static int
 chimpd_test(const char *path)
 {
 	struct conf *conf = chimpd_load(path);
+	int rc;
 
 	if (conf == NULL)
 		return 1;
-	printf("configuration %s is fine\n", path);
+	rc = chimpd_check_roles(conf);
+	if (rc == 0)
+		printf("configuration %s is fine\n", path);
 	conf_free(&conf);
-	return 0;
+	return rc == 0 ? 0 : 1;
 }
 
 static int
