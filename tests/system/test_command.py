@@ -47,21 +47,34 @@ def test_t_accepts_a_good_configuration(conf, folder):
     ('worker x { queues = { "a.*.b" } }', ["a.*.b"]),
     ('app "x" { action "a" { sql = "no_schema" } }', ["no_schema"]),
     ('app "x" { action "a" { } }', ['"a"']),
-    ('app "x" { action "a" { sql = "t.f"  args = "n: intger" } }', ["intger"]),
     ('app "x" { route "FETCH /a" { sql = "t.f" } }', ["FETCH"]),
     ('app "x" { route "GET /a" { action = "none" } }', ["none"]),
     ('app "x" { route "GET /a" { sql = "t.f" }  route "GET /a" { sql = "t.g" } }', ["GET /a"]),
-    ('app "x" { cron "c" { schedule = "61 * * * *"  sql = "t.f" } }', ["61 * * * *"]),
     ('include("nothing.conf")', ["nothing.conf"]),
     ('{', []),
 ])
-def test_t_refuses_a_bad_configuration_with_file_line_and_reason(conf, line, said):
-    path = conf(top=f"\n\n{line}\n")
-    number = 1 + path.read_text().splitlines().index(line)
+def test_t_refuses_a_bad_configuration_with_file_line_and_reason(folder, line, said):
+    path = folder / "chimpd.conf"
+    path.write_text(f'node = "n"\n\n{line}\n')
     done = run("-c", path, "-t")
     assert done.status == 1, done
     assert done.err.count("\n") == 1, done
-    assert f"{path}:{number}:" in done.err, done
+    assert f"{path}:3: " in done.err, done
+    for word in said:
+        assert word in done.err, done
+
+
+@pytest.mark.parametrize("app, said", [
+    ('action "a" { sql = "t.f"  args = "n: intger" }', ['"a"', "intger"]),
+    ('cron "c" { schedule = "61 * * * *"  sql = "t.f" }', ['"c"', "61 * * * *"]),
+    ('route "GET /a/{x}" { sql = "t.f" }  route "GET /a/{y}" { sql = "t.g" }', ["GET /a/{y}"]),
+])
+def test_t_refuses_what_only_a_role_understands(folder, app, said):
+    path = folder / "chimpd.conf"
+    path.write_text(f'app "x" {{ {app} }}\n')
+    done = run("-c", path, "-t")
+    assert done.status == 1, done
+    assert done.err.count("\n") == 1, done
     for word in said:
         assert word in done.err, done
 
@@ -83,7 +96,8 @@ def test_big_t_prints_a_configuration_that_reads_back_the_same(conf, folder):
     again.write_text(first.out)
     second = run("-c", again, "-T")
     assert second.status == 0, second
-    assert second.out == first.out
+    # The first line names the file.
+    assert second.out.splitlines()[1:] == first.out.splitlines()[1:]
 
 
 def test_big_t_shows_what_the_environment_overrides(conf):
@@ -155,7 +169,7 @@ def test_a_missing_folder_of_a_socket_is_named(conf, database, folder):
     assert f"{folder}/none" in refused(conf(url=database.url, listen=f"unix:{folder}/none/http"))
 
 
-@pytest.mark.parametrize("url", ["postgres//x", "postgresql://h:port/db", "host=", "x=y"])
+@pytest.mark.parametrize("url", ["postgres//x", "postgresql://h:port/db", "x=y"])
 def test_a_malformed_url_is_named(conf, url):
     said = refused(conf(url=url))
     assert "url" in said

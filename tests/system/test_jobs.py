@@ -165,7 +165,7 @@ def test_g11_a_unique_key_gives_the_first_job_s_id(jobs):
 
 def test_g12_jobs_of_one_ordering_key_run_one_at_a_time_in_order(jobs):
     made = [jobs.value("select chimp.enqueue('q', jsonb_build_object('n', %s, 'sleep', 0.02,"
-                       " 'failures', %s), ordering_key => %s)", n, n == 3, f"k{n % 2}")
+                       " 'failures', %s), ordering_key => %s)", n, int(n == 3), f"k{n % 2}")
             for n in range(20)]
     for job in made:
         assert ended(jobs, job)[0] == "done"

@@ -54,7 +54,7 @@ def test_g33_running_work_may_finish(start, app, database):
 
 
 def test_g33_work_that_takes_too_long_is_released_uncharged(start, app, database, figure):
-    daemon, job = busy(start, app, database, 60, top='stop_timeout = "1s"')
+    daemon, job = busy(start, app, database, 60, stop_timeout="1s")
     with Stopwatch() as watch:
         assert daemon.stop() == 0
     assert procs.strays() == {}
@@ -70,7 +70,7 @@ def test_g33_work_that_takes_too_long_is_released_uncharged(start, app, database
 
 
 def test_g33_quit_waits_for_running_work(start, app, database):
-    daemon, job = busy(start, app, database, 2.5, top='stop_timeout = "1s"')
+    daemon, job = busy(start, app, database, 2.5, stop_timeout="1s")
     with Stopwatch() as watch:
         assert daemon.stop(signal.SIGQUIT) == 0
     assert database.value("select state from chimp.jobs where id = %s", job) == "done"
@@ -78,7 +78,7 @@ def test_g33_quit_waits_for_running_work(start, app, database):
 
 
 def test_a_second_term_stops_at_once(start, app, database):
-    daemon, job = busy(start, app, database, 60, top='stop_timeout = "30s"')
+    daemon, job = busy(start, app, database, 60, stop_timeout="30s")
     daemon.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     with Stopwatch() as watch:

@@ -28,7 +28,7 @@ def environment(more=None):
 
 def configuration(path, *, url=None, listen=None, data_dir=None, node="node-1",
                   processes=1, pool_max=4, workers=None, cron=1, subscriber=1,
-                  http="", database="", include=(), top=""):
+                  http="", database="", include=(), stop_timeout="5s", top=""):
     """Text of a chimpd.conf. Small by default: many of them run at once."""
     if workers is None:
         workers = 'worker default { processes = 1  concurrency = 4 }'
@@ -37,7 +37,7 @@ def configuration(path, *, url=None, listen=None, data_dir=None, node="node-1",
         mode = f'mode = "embedded"  data_dir = "{data_dir}"'
     user = f'user = "{USER.pw_name}"' if AS_ROOT else ""
     parts = [
-        f'node = "{node}"', user, 'stop_timeout = "5s"', top,
+        f'node = "{node}"', user, f'stop_timeout = "{stop_timeout}"', top,
         f'database {{ {mode}  pool_max = {pool_max}  {database} }}',
         f'http {{ processes = {processes}  listen = {{ "{listen}" }}  {http} }}',
         workers,
@@ -86,9 +86,11 @@ class Chimpd:
         self.http = Client(self._address())
 
     def _address(self):
-        if self.listen.startswith("unix:"):
-            return self.listen[len("unix:"):]
-        host, port = self.listen.rsplit(":", 1)
+        """The first of those that it listens on."""
+        first = self.listen.split('"')[0]
+        if first.startswith("unix:"):
+            return first[len("unix:"):]
+        host, port = first.rsplit(":", 1)
         return host, int(port)
 
     # --- life ---

@@ -140,12 +140,6 @@ class Database:
 
 
 def rows(connection, statement, *args):
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, args or None)
-            return cursor.fetchall() if cursor.description else []
-    except psycopg2.OperationalError:
-        # A server that was stopped ended it; the next call opens another.
-        if connection.autocommit:
-            connection.close()
-        raise
+    with connection.cursor() as cursor:
+        cursor.execute(statement, args or None)
+        return cursor.fetchall() if cursor.description else []
