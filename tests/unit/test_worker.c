@@ -4,42 +4,17 @@
  * real schema.
  */
 #include "common/base/clock.h"
-#include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/base/msg.h"
-#include "common/pg/conn.h"
-#include "common/pg/migrate.h"
-#include "pg_server.h"
-#include "roles/role.h"
+#include "role_process.h"
 
 #include <check.h>
 
-#include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-enum { TEST_PATIENCE_MS = 15000 };
-
-static struct pg_server server;
-static struct pg_conn *conn;
-static char *patterns[] = {"*", NULL};
-static struct conf conf;
-static struct conf_worker class;
-
-/* A worker process and the master's end of its pipe. */
-struct process {
-	struct birth birth;
-	pid_t pid;
-	int fd;
-};
-
-/* --- the database --- */
 
 /* A queue per behaviour; every handler writes down what it did. */
 static const char schema[] =
@@ -70,172 +45,10 @@ static const char schema[] =
     " 'dead_letter', '', 'priority', 0)) $$;"
     "select t.queue('ok'), t.queue('bad'), t.queue('slow'), t.queue('clash');";
 
-static char *
-ask(const char *sql)
-{
-	struct pg_result *r = NULL;
-	struct err err = {"", ""};
-	char *value;
-
-	if (pg_conn_query(conn, sql, 0, NULL, &r, &err) != 0)
-		ck_abort_msg("%s: %s", sql, err.message);
-	if (pg_rows(r) == 0 || pg_is_null(r, 0, 0))
-		value = mem_strdup("");
-	else
-		value = mem_strdup(pg_value(r, 0, 0));
-	pg_result_free(&r);
-	return value;
-}
-
-static void
-run(const char *sql)
-{
-	free(ask(sql));
-}
-
-static bool
-says(const char *sql, const char *expected)
-{
-	char *value = ask(sql);
-	bool same = strcmp(value, expected) == 0;
-
-	free(value);
-	return same;
-}
-
-/* Ask until the answer is the expected one; milliseconds that it took. */
-static int64_t
-await(const char *sql, const char *expected)
-{
-	int64_t since_ms = clock_mono_ms();
-
-	while (!says(sql, expected)) {
-		if (clock_mono_ms() - since_ms > TEST_PATIENCE_MS)
-			ck_abort_msg(
-			    "%s: %s instead of %s", sql, ask(sql), expected);
-		usleep(2000);
-	}
-	return clock_mono_ms() - since_ms;
-}
-
-static void
-connect_db(void)
-{
-	struct err err = {"", ""};
-
-	conn = pg_conn_open(server.conninfo, "test", 10000, &err);
-	if (conn == NULL)
-		ck_abort_msg("%s", err.message);
-}
-
-/* --- processes --- */
-
-static void
-process_child(struct process *p, int fd)
-{
-	close(p->fd);
-	p->birth.master_fd = fd;
-	p->birth.master_pid = getppid();
-	log_init(getenv("TEST_LOG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR,
-	    LOG_FORMAT_TEXT);
-	role_main(&p->birth);
-}
-
-static void
-process_start(struct process *p, const char *previous)
-{
-	int fds[2];
-
-	memset(p, 0, sizeof(*p));
-	p->birth.conf = &conf;
-	p->birth.role = &role_worker;
-	p->birth.worker = &class;
-	p->birth.slot = 7;
-	p->birth.generation = 3;
-	p->birth.listen_fds = NULL;
-	uuid_random(p->birth.id);
-	uuid_random(p->birth.node_id);
-	snprintf(p->birth.previous, sizeof(p->birth.previous), "%s", previous);
-	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
-	p->fd = fds[0];
-	p->pid = fork();
-	ck_assert_int_ge(p->pid, 0);
-	if (p->pid == 0)
-		process_child(p, fds[1]);
-	close(fds[1]);
-}
-
-/* The next message of a type; every message must be in order. */
-static struct msg
-process_hear(struct process *p, enum msg_type type)
-{
-	struct pollfd pfd = {.fd = p->fd, .events = POLLIN};
-	struct msg msg;
-
-	do {
-		ck_assert_int_eq(poll(&pfd, 1, TEST_PATIENCE_MS), 1);
-		ck_assert_int_eq(msg_receive(p->fd, &msg), 1);
-		ck_assert_uint_eq(msg.slot, 7);
-		ck_assert_uint_eq(msg.generation, 3);
-	} while (msg.type != type);
-	return msg;
-}
-
-static void
-process_born(struct process *p, const char *previous)
-{
-	process_start(p, previous);
-	process_hear(p, MSG_READY);
-}
-
-static void
-process_tell(struct process *p, enum msg_type type, int64_t deadline_ms,
-    const char *birth)
-{
-	struct msg msg = {
-	    .type = type,
-	    .slot = 7,
-	    .generation = 3,
-	    .deadline_ms = deadline_ms,
-	};
-
-	snprintf(msg.birth, sizeof(msg.birth), "%s", birth);
-	ck_assert(msg_send(p->fd, &msg));
-}
-
-/* Wait for its end; the exit status, or -1 and the signal in the message. */
-static int
-process_end(struct process *p)
-{
-	int status;
-
-	ck_assert_int_eq(waitpid(p->pid, &status, 0), p->pid);
-	close(p->fd);
-	p->pid = 0;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* Every worker ends well and leaves no row. */
-static void
-process_stop(struct process *p)
-{
-	process_tell(p, MSG_DRAIN, 5000, "");
-	ck_assert_int_eq(process_end(p), 0);
-	ck_assert(says("select count(*) from chimp.process", "0"));
-	ck_assert(says("select count(*) from chimp.job_claim", "0"));
-}
-
-static void
-process_kill(struct process *p)
-{
-	kill(p->pid, SIGKILL);
-	ck_assert_int_eq(process_end(p), -1);
-}
-
 static void
 setup(void)
 {
-	connect_db();
+	db_connect();
 	run("truncate t.done, chimp.job_ended, chimp.job_ready,"
 	    " chimp.job_scheduled, chimp.job_claim, chimp.job, chimp.process,"
 	    " chimp.job_error");
@@ -246,7 +59,7 @@ setup(void)
 static void
 teardown(void)
 {
-	pg_conn_close(&conn);
+	db_close();
 }
 
 #define DONE    "select count(*) from chimp.job_ended where state = 'done'"
@@ -512,7 +325,7 @@ START_TEST(test_outage_is_waited_for)
 	process_born(&p, "");
 	run("select chimp.enqueue_many('ok', array_fill('{}'::jsonb,"
 	    " array[300]))");
-	pg_conn_close(&conn);
+	db_close();
 	pg_server_stop(&server);
 	do
 		beat = process_hear(&p, MSG_HEARTBEAT);
@@ -520,7 +333,7 @@ START_TEST(test_outage_is_waited_for)
 	ck_assert_ptr_eq(
 	    strstr(beat.text, "waiting for the database"), beat.text);
 	pg_server_start(&server);
-	connect_db();
+	db_connect();
 	ck_assert_int_lt(await(DONE, "300"), 4000);
 	ck_assert(says(EFFECTS, "300 300"));
 	process_stop(&p);
@@ -532,11 +345,11 @@ START_TEST(test_born_in_an_outage_is_ready_all_the_same)
 	struct process p;
 
 	run("select chimp.enqueue('ok')");
-	pg_conn_close(&conn);
+	db_close();
 	pg_server_stop(&server);
 	process_born(&p, "");
 	pg_server_start(&server);
-	connect_db();
+	db_connect();
 	await(DONE, "1");
 	process_stop(&p);
 }
@@ -649,29 +462,6 @@ suite(void)
 	return s;
 }
 
-static void
-prepare(void)
-{
-	struct err err = {"", ""};
-
-	connect_db();
-	if (migrate_run(conn, NULL, 0, &err) != 0 ||
-	    pg_conn_script(conn, schema, &err) != 0) {
-		fprintf(stderr, "%s\n", err.message);
-		exit(1);
-	}
-	pg_conn_close(&conn);
-	conf.node = "here";
-	conf.stop_timeout_ms = 5000;
-	conf.database.url = server.conninfo;
-	conf.database.connect_timeout_ms = 5000;
-	conf.database.pool_idle_ms = 60000;
-	conf.database.pool_life_ms = 60000;
-	class.name = "default";
-	class.queues.items = patterns;
-	class.queues.count = 1;
-}
-
 int
 main(void)
 {
@@ -679,13 +469,12 @@ main(void)
 	int failed;
 
 	log_init(LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
-	pg_server_create(&server);
-	prepare();
+	role_process_init(schema);
 	/* In this process: the server is stopped and started by a test. */
 	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
-	pg_server_destroy(&server);
+	role_process_done();
 	return failed == 0 ? 0 : 1;
 }
