@@ -85,3 +85,36 @@ def test_an_expression_that_can_never_match_is_refused_at_start(start, app, expr
     daemon.expected_status = 1
     assert daemon.wait(5) == 1
     assert '"c"' in daemon.text() and expression in daemon.text()
+
+
+def test_g26_skip_leaves_missed_slots_out_and_goes_on(start, app, database):
+    start(app('cron "c" { schedule = "0 0 1 1 *"  sql = "t.fire"  misfire = "skip" }', SCHEMA),
+          subscriber=0)
+    back_date(database, 40)
+    until(lambda: database.value("select next_at > now() from chimp.schedule"), "it goes on")
+    assert database.value("select count(*) from chimp.firings") == 0
+
+
+def test_g24_seconds_and_a_time_zone(start, app, database):
+    start(app('cron "s" { schedule = "*/2 * * * * *"  sql = "t.fire"  overlap = "allow" }\n'
+              'cron "z" { schedule = "30 9 * * *"  timezone = "Asia/Kolkata"  sql = "t.fire" }',
+              SCHEMA), subscriber=0)
+    until(lambda: database.value("select count(*) from t.fired") >= 3, "three slots fire")
+    assert all(slot % 2000 == 0 for slot, in database.rows(
+        "select (input ->> 'fireAtMs')::bigint from t.fired"))
+    assert database.value("select to_char(next_at at time zone 'UTC', 'HH24:MI:SS')"
+                          " from chimp.schedules where name = 'z'") == "04:00:00"
+
+
+def test_g27_a_schedule_that_cannot_run_stops_no_other(start, app, database):
+    daemon = start(app('cron "good" { schedule = "* * * * * *"  sql = "t.fire" }\n'
+                       'cron "bad" { schedule = "0 0 * * *"  sql = "t.fire" }', SCHEMA),
+                   subscriber=0)
+    # As a newer node with a newer tzdata might have registered it.
+    database.rows("update chimp.schedule set timezone = 'Mars/Phobos', planned = false"
+                  " where name = 'bad'")
+    database.rows("select pg_notify('chimp_control', 'schedules')")
+    until(lambda: "Mars/Phobos" in daemon.text(), "the log names the zone")
+    before = database.value("select count(*) from t.fired")
+    until(lambda: database.value("select count(*) from t.fired") >= before + 2, "others go on")
+    assert daemon.text().count("Mars/Phobos") == 1
