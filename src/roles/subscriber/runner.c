@@ -140,11 +140,11 @@ runner_conflict_ms(struct lane *lane)
 static void
 runner_end_failed(struct runner *r, enum runner_failure failure)
 {
+	assert(failure != FAILURE_NONE && failure != FAILURE_OWN);
 	switch (failure) {
 	case FAILURE_NONE:
 	case FAILURE_OWN:
-		assert(!"nothing failed, or an event did");
-		break;
+		break; /* asserted above */
 	case FAILURE_LOST:
 		runner_end(r, LANE_TURN_MORE, 0);
 		break;
