@@ -72,13 +72,27 @@ loop_h2o_ctl(struct loop_io *io, int op, int events)
 		abort(); /* only a closed descriptor or no memory */
 }
 
+/*
+ * libpq closes the socket of a broken connection by itself (pqDropConnection
+ * in fe-misc.c), and with that the kernel forgot it: nothing is left to do.
+ */
+static void
+loop_h2o_forget(struct loop_io *io)
+{
+	int epoll_fd = loop_h2o_of(io->loop)->epoll_fd;
+
+	if (epoll_ctl(epoll_fd, EPOLL_CTL_DEL, io->fd, NULL) != 0 &&
+	    errno != EBADF && errno != ENOENT)
+		abort();
+}
+
 static void
 loop_h2o_io_done(struct loop_io *io)
 {
 	struct loop_h2o *l = loop_h2o_of(io->loop);
 
 	if (io->backend != NULL)
-		loop_h2o_ctl(io, EPOLL_CTL_DEL, 0);
+		loop_h2o_forget(io);
 	io->backend = NULL;
 	/* It may wait in the batch that is just being called back. */
 	for (int i = l->next; i < l->n_batch; i++)
