@@ -62,9 +62,12 @@ conn_worth_waiting(PGconn *pg)
 {
 	const char *message = PQerrorMessage(pg);
 
+	/* "invalid port number" and the like are found after parsing. */
 	if (strstr(message, "FATAL:") == NULL)
-		return strstr(message, "password") == NULL;
+		return strstr(message, "password") == NULL &&
+		    strstr(message, "invalid ") == NULL;
 	return strstr(message, "starting up") != NULL ||
+	    strstr(message, "not yet accepting connections") != NULL ||
 	    strstr(message, "shutting down") != NULL ||
 	    strstr(message, "recovery") != NULL ||
 	    strstr(message, "too many") != NULL ||

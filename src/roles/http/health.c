@@ -19,15 +19,23 @@ health_live(h2o_req_t *req)
 	answer_text(req, 200, HEALTH_JSON, H2O_STRLIT("{\"ok\":true}\n"));
 }
 
-void
-health_ready(struct http *http, h2o_req_t *req)
+/* The pool may have no connection because nobody needs one: just born, or
+ * with pool_min = 0. Then the control connection knows. */
+static bool
+health_database_up(const struct http *http)
 {
 	struct pg_pool_stats stats;
 
 	pg_pool_stats(http->pool, &stats);
+	return !stats.down && (stats.open > 0 || http->child->registered);
+}
+
+void
+health_ready(struct http *http, h2o_req_t *req)
+{
 	if (http->draining)
 		answer_error(req, 503, "draining");
-	else if (stats.down || stats.open == 0)
+	else if (!health_database_up(http))
 		answer_error(req, 503, "database unreachable");
 	else
 		answer_text(req, 200, HEALTH_JSON,
@@ -87,7 +95,7 @@ health_database(struct strbuf *out, struct http *http)
 	pg_pool_stats(http->pool, &stats);
 	health_gauge(out, http, "chimpd_database_up",
 	    "Whether this process reaches the database.",
-	    !stats.down && stats.open > 0);
+	    health_database_up(http));
 	health_gauge(out, http, "chimpd_pool_connections",
 	    "Open connections for requests.", stats.open);
 	health_gauge(out, http, "chimpd_pool_connections_busy",
