@@ -318,7 +318,10 @@ static const struct {
     {"a: string[] = \"x\"", "the default of \"a\" must be an array"},
     {"a: string = b /^a/", "the default of \"a\" must match /^a/"},
     {"a: string /[/", "the pattern is wrong: "},
+    {"a: string /a++/", "cannot stand next to each other"},
+    {"a: string /a\\+*[?+]+/", NULL},
     {"a: string /x", "\"/\" is missing behind the pattern"},
+    {"a: string = \xff", "it is not UTF-8"},
     {"a: integer /x/", "only a string has a /pattern/"},
 };
 

@@ -50,6 +50,10 @@ input_body(struct input *input, const char *body, size_t length,
 
 	if (span.length == 0)
 		return 0;
+	/* jansson skips one behind a token, PostgreSQL would stop at it. */
+	if (memchr(body, '\0', length) != NULL)
+		return err_set(err, "the body is not valid JSON: it has a NUL "
+				    "byte");
 	/* Integers as reals: jansson refuses those over 64 bits otherwise.
 	 * Its values are thrown away; the client's bytes travel on. */
 	json = json_loadb(body, length, JSON_REJECT_DUPLICATES |

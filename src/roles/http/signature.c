@@ -12,6 +12,7 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "roles/http/arg.h"
+#include "roles/http/url.h"
 
 /* clang-format off */
 static const struct {
@@ -273,6 +274,22 @@ signature_default(struct signature *s)
 	return 0;
 }
 
+/* "a++": undefined in POSIX, and in glibc each one doubles the automaton. */
+static bool
+signature_repeats_twice(const char *pattern)
+{
+	for (const char *c = pattern; *c != '\0'; c++) {
+		if (*c == '\\' && c[1] != '\0')
+			c++;
+		else if (*c == '[' && strchr(c, ']') != NULL)
+			c = strchr(c, ']');
+		else if (strchr("*+?", c[0]) != NULL && c[1] != '\0' &&
+		    strchr("*+?{", c[1]) != NULL)
+			return true;
+	}
+	return false;
+}
+
 static int
 signature_compile(struct signature *s)
 {
@@ -308,6 +325,10 @@ signature_pattern(struct signature *s)
 		s->at--;
 		return err_set(s->err, "\"/\" is missing behind the pattern");
 	}
+	if (signature_repeats_twice(s->arg->pattern))
+		return err_set(s->err, "the pattern is wrong: \"*\", \"+\" "
+				       "and \"?\" cannot stand next to each "
+				       "other");
 	return signature_compile(s);
 }
 
@@ -369,6 +390,11 @@ signature_arg(struct signature *s)
 static int
 signature_list(struct signature *s)
 {
+	/* Names and defaults become JSON. */
+	if (!url_utf8_valid(s->text, strlen(s->text))) {
+		err_set(s->err, "it is not UTF-8");
+		return signature_fail(s);
+	}
 	signature_space(s);
 	if (*s->at == '\0')
 		return 0;
