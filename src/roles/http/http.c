@@ -6,16 +6,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/err.h"
 #include "common/base/mem.h"
+#include "roles/http/args.h"
 #include "roles/http/call.h"
 #include "roles/http/line.h"
+
+/* Also of actions that no route names yet. */
+static int
+http_check_actions(const struct conf_app *app, struct err *err)
+{
+	for (size_t i = 0; i < app->n_actions; i++) {
+		const struct conf_action *action = &app->actions[i];
+
+		if (action->args != NULL && args_check(action->args, err) != 0)
+			return err_prefix(err, "app \"%s\": action \"%s\"",
+			    app->name, action->name);
+	}
+	return 0;
+}
 
 /* Routes and signatures are this role's to understand. */
 static int
 http_check(const struct conf *conf, struct err *err)
 {
-	struct endpoints *endpoints = endpoints_new(conf, err);
+	struct endpoints *endpoints;
 
+	for (size_t i = 0; i < conf->n_apps; i++)
+		if (http_check_actions(&conf->apps[i], err) != 0)
+			return -1;
+	endpoints = endpoints_new(conf, err);
 	if (endpoints == NULL)
 		return -1;
 	endpoints_free(&endpoints);
