@@ -111,8 +111,8 @@ def test_g27_a_schedule_that_cannot_run_stops_no_other(start, app, database):
                        'cron "bad" { schedule = "0 0 * * *"  sql = "t.fire" }', SCHEMA),
                    subscriber=0)
     # As a newer node with a newer tzdata might have registered it.
-    database.rows("update chimp.schedule set timezone = 'Mars/Phobos', planned = false"
-                  " where name = 'bad'")
+    database.rows("update chimp.schedule set timezone = 'Mars/Phobos', planned = false,"
+                  " revision = revision + 1 where name = 'bad'")
     database.rows("select pg_notify('chimp_control', 'schedules')")
     until(lambda: "Mars/Phobos" in daemon.text(), "the log names the zone")
     before = database.value("select count(*) from t.fired")
