@@ -27,6 +27,7 @@ struct member {
 	struct pg_pool *pool;
 	struct pg_link *link;
 	enum member_state state;
+	bool up; /* READY since the last on_lost */
 	int64_t end_of_life_ms; /* CLOCK_MONOTONIC, as all below */
 	int64_t idle_since_ms;
 };
@@ -95,6 +96,7 @@ member_on_ready(struct pg_link *link, void *arg)
 	struct member *m = arg;
 
 	(void)link;
+	m->up = true;
 	m->pool->down = false;
 	/* Lost and back while a caller holds it: still the caller's. */
 	if (m->state == MEMBER_BUSY)
@@ -125,7 +127,6 @@ member_lost(struct member *m)
 
 	if (m->state != MEMBER_CONNECTING)
 		member_set_state(m, MEMBER_CONNECTING);
-	pool->down = !pool_is_up(pool);
 	if (pool_size(pool) > pool_floor(pool))
 		member_close(m);
 	if (!pool->down)
@@ -136,14 +137,18 @@ static void
 member_on_lost(struct pg_link *link, void *arg)
 {
 	struct member *m = arg;
+	struct pg_pool *pool = m->pool;
 
-	snprintf(m->pool->last_error, sizeof(m->pool->last_error), "%s",
+	snprintf(pool->last_error, sizeof(pool->last_error), "%s",
 	    pg_link_last_error(link));
+	/* One backend that was terminated says nothing about the server; an
+	 * attempt that failed does. */
+	if (!m->up)
+		pool->down = !pool_is_up(pool);
+	m->up = false;
 	/* The caller learns it from its unit, or when it looks. */
 	if (m->state != MEMBER_BUSY)
 		member_lost(m);
-	else
-		m->pool->down = !pool_is_up(m->pool);
 }
 
 static void

@@ -150,9 +150,10 @@ call_on_lost(struct call *call)
 	if (!call_is_wanted(call))
 		return;
 	if (!call->endpoint->readonly || call->resent) {
-		call_refuse(call, 503, "the connection to the database was "
-				       "lost; whether the request took effect "
-				       "is not known");
+		call_refuse(call, 503, call->endpoint->readonly
+			? "the connection to the database was lost"
+			: "the connection to the database was lost; whether "
+			  "the request took effect is not known");
 		return;
 	}
 	/* It cannot have changed anything: once more, elsewhere. */
