@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FUZZ_FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL |
-	    JSON_DECODE_ANY };
+enum {
+	FUZZ_FLAGS =
+	    JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -14,8 +14,8 @@
 /* What a body, a query and a path parameter "id" become under a signature:
  * the handler's input, or all violations as "path message; ". */
 static char *
-apply(const char *signature, const char *body, const char *query,
-    const char *id)
+apply(
+    const char *signature, const char *body, const char *query, const char *id)
 {
 	struct args_violations v = {.n = 0};
 	struct strbuf out = STRBUF_EMPTY, text = STRBUF_EMPTY;
@@ -30,16 +30,15 @@ apply(const char *signature, const char *body, const char *query,
 		ck_assert_msg(args != NULL, "%s", err.message);
 	}
 	ck_assert_int_eq(input_body(&input, body, strlen(body), &err), 0);
-	ck_assert_int_eq(input_form(&input, INPUT_QUERY, query, strlen(query),
-			     &err),
-	    0);
+	ck_assert_int_eq(
+	    input_form(&input, INPUT_QUERY, query, strlen(query), &err), 0);
 	if (id != NULL)
 		input_param(&input, "id", id, strlen(id));
 	if (args_apply(args, &input, &out, &v))
 		strbuf_puts(&text, strbuf_str(&out));
 	for (size_t i = 0; i < v.n; i++)
-		strbuf_printf(&text, "%s %s; ", v.items[i].path,
-		    v.items[i].message);
+		strbuf_printf(
+		    &text, "%s %s; ", v.items[i].path, v.items[i].message);
 	strbuf_done(&out);
 	args_free(&args);
 	input_done(&input);
@@ -222,8 +221,8 @@ static const struct {
 
 START_TEST(texts_are_converted)
 {
-	char *result = apply(texts[_i].signature, texts[_i].body,
-	    texts[_i].query, texts[_i].id);
+	char *result = apply(
+	    texts[_i].signature, texts[_i].body, texts[_i].query, texts[_i].id);
 
 	ck_assert_str_eq(result, texts[_i].result);
 	free(result);
@@ -263,8 +262,10 @@ START_TEST(a_date_time_is_rfc_3339)
 	char *body = mem_printf("{\"a\":\"%s\"}", date_times[_i].text);
 	char *result = apply("a: date-time", body, "", NULL);
 
-	ck_assert_str_eq(result, date_times[_i].well ? body :
-	    "args.a must be a date and time as in 2026-01-31T09:30:00Z; ");
+	ck_assert_str_eq(result, date_times[_i].well
+				     ? body
+				     : "args.a must be a date and time as in "
+				       "2026-01-31T09:30:00Z; ");
 	free(result);
 	free(body);
 }

@@ -31,7 +31,7 @@ static const struct {
     {"null", "the body must be a JSON object"},
     {"{", "not valid JSON: string or '}' expected near end of file"},
     {"{\"a\":1}x", "not valid JSON: end of file expected near 'x' (line 1, "
-		    "column 8)"},
+		   "column 8)"},
     {"{\"a\":\n 01}", "(line 2, column 2)"},
     {"{a:1}", "not valid JSON"},
     {"{\"a\":1,}", "not valid JSON"},
@@ -61,8 +61,7 @@ START_TEST(a_body_is_an_object_or_refused_with_the_place)
 	int rc;
 
 	input_init(&input);
-	rc = input_body(&input, bodies[_i].body, strlen(bodies[_i].body),
-	    &err);
+	rc = input_body(&input, bodies[_i].body, strlen(bodies[_i].body), &err);
 	ck_assert_int_eq(rc, bodies[_i].says != NULL ? -1 : 0);
 	if (bodies[_i].says != NULL)
 		ck_assert_msg(strstr(err.message, bodies[_i].says) != NULL,
@@ -109,10 +108,11 @@ END_TEST
 
 START_TEST(spans_are_the_raw_bytes)
 {
-	static const char text[] = " {\"a\" : 1.0 , \"b\":[ {\"]\":\"\\\"}\"} ,2],"
-				   "\"c\":null,\"d\":\"x\\\\\" } ";
-	static const char *const values[] = {"1.0", "[ {\"]\":\"\\\"}\"} ,2]",
-	    "null", "\"x\\\\\""};
+	static const char text[] =
+	    " {\"a\" : 1.0 , \"b\":[ {\"]\":\"\\\"}\"} ,2],"
+	    "\"c\":null,\"d\":\"x\\\\\" } ";
+	static const char *const values[] = {
+	    "1.0", "[ {\"]\":\"\\\"}\"} ,2]", "null", "\"x\\\\\""};
 	struct span_walk walk;
 	struct span key, value;
 	int n = 0;
@@ -161,10 +161,10 @@ START_TEST(numbers_have_the_grammar_of_json)
 {
 	const char *text = numbers[_i].text;
 
-	ck_assert_int_eq(span_is_integer(text, strlen(text)),
-	    numbers[_i].integer);
-	ck_assert_int_eq(span_is_number(text, strlen(text)),
-	    numbers[_i].number);
+	ck_assert_int_eq(
+	    span_is_integer(text, strlen(text)), numbers[_i].integer);
+	ck_assert_int_eq(
+	    span_is_number(text, strlen(text)), numbers[_i].number);
 }
 END_TEST
 
@@ -209,8 +209,8 @@ START_TEST(an_sqlstate_has_a_status_and_keeps_its_secrets)
 	strcpy(error.sqlstate, states[_i].sqlstate);
 	problem_of_error(&error, &problem);
 	ck_assert_int_eq(problem.status, states[_i].status);
-	ck_assert_int_eq(problem_status(states[_i].sqlstate),
-	    states[_i].status);
+	ck_assert_int_eq(
+	    problem_status(states[_i].sqlstate), states[_i].status);
 	ck_assert_int_eq(problem.detail != NULL, states[_i].told);
 	ck_assert_int_eq(problem.hint != NULL, states[_i].hinted);
 	ck_assert_int_eq(problem.retry_later, states[_i].status == 503);
@@ -245,8 +245,8 @@ main(void)
 	tcase_add_test(tc, deep_nesting_is_refused);
 	tcase_add_test(tc, a_nul_byte_is_refused);
 	tcase_add_test(tc, spans_are_the_raw_bytes);
-	tcase_add_loop_test(tc, numbers_have_the_grammar_of_json, 0,
-	    COUNT(numbers));
+	tcase_add_loop_test(
+	    tc, numbers_have_the_grammar_of_json, 0, COUNT(numbers));
 	tcase_add_loop_test(tc, an_sqlstate_has_a_status_and_keeps_its_secrets,
 	    0, COUNT(states));
 	tcase_add_test(tc, a_problem_is_json_whatever_the_texts_are);

@@ -119,8 +119,8 @@ START_TEST(a_request_finds_its_route)
 	char *buf = malloc(strlen(requests[_i].request) + 1);
 	char values[256] = "";
 
-	ck_assert_int_eq(find(requests[_i].request, &match, buf),
-	    requests[_i].answer);
+	ck_assert_int_eq(
+	    find(requests[_i].request, &match, buf), requests[_i].answer);
 	if (requests[_i].pattern != NULL) {
 		ck_assert_str_eq(match.target, requests[_i].pattern);
 		for (size_t i = 0; i < match.n_params; i++) {
@@ -141,12 +141,12 @@ START_TEST(allow_names_the_methods_of_every_route_of_a_path)
 	char buf[64], allow[ROUTER_ALLOW_BYTES];
 
 	ck_assert_int_eq(find("PUT /orders", &match, buf), ROUTER_NO_METHOD);
-	ck_assert_str_eq(router_allow(match.methods, allow),
-	    "GET, HEAD, POST, OPTIONS");
-	ck_assert_int_eq(find("PUT /orders/stats", &match, buf),
-	    ROUTER_NO_METHOD);
-	ck_assert_str_eq(router_allow(match.methods, allow),
-	    "GET, HEAD, DELETE, OPTIONS");
+	ck_assert_str_eq(
+	    router_allow(match.methods, allow), "GET, HEAD, POST, OPTIONS");
+	ck_assert_int_eq(
+	    find("PUT /orders/stats", &match, buf), ROUTER_NO_METHOD);
+	ck_assert_str_eq(
+	    router_allow(match.methods, allow), "GET, HEAD, DELETE, OPTIONS");
 	ck_assert_str_eq(router_allow(~0U, allow),
 	    "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 }
@@ -186,10 +186,9 @@ START_TEST(a_bad_pattern_is_refused_with_words)
 
 	ck_assert_int_eq(
 	    router_add(router, refused[_i].pattern, router, &err), -1);
-	ck_assert_msg(strstr(err.message, refused[_i].says) != NULL, "%s",
-	    err.message);
-	snprintf(quoted, sizeof(quoted), "route \"%s\": ",
-	    refused[_i].pattern);
+	ck_assert_msg(
+	    strstr(err.message, refused[_i].says) != NULL, "%s", err.message);
+	snprintf(quoted, sizeof(quoted), "route \"%s\": ", refused[_i].pattern);
 	ck_assert_ptr_eq(strstr(err.message, quoted), err.message);
 }
 END_TEST
@@ -215,8 +214,8 @@ static const struct {
 START_TEST(a_target_is_path_and_query)
 {
 	struct url url;
-	bool is = url_split(targets[_i].target, strlen(targets[_i].target),
-	    &url);
+	bool is =
+	    url_split(targets[_i].target, strlen(targets[_i].target), &url);
 
 	ck_assert_int_eq(is, targets[_i].path != NULL);
 	if (!is)
@@ -266,8 +265,8 @@ START_TEST(a_form_is_decoded)
 {
 	char all[256] = "";
 
-	ck_assert_int_eq(url_form(forms[_i].form, strlen(forms[_i].form),
-			     on_field, all),
+	ck_assert_int_eq(
+	    url_form(forms[_i].form, strlen(forms[_i].form), on_field, all),
 	    forms[_i].fault);
 	ck_assert_str_eq(all, forms[_i].fields);
 	ck_assert_ptr_nonnull(url_fault_text(forms[_i].fault));
@@ -292,11 +291,11 @@ START_TEST(a_form_has_a_bound)
 
 	for (size_t i = 0; i < sizeof(form); i += 2)
 		memcpy(form + i, "a&", 2);
-	ck_assert_int_eq(url_form(form, sizeof(form) - 2, count_field, &n),
-	    URL_OK);
+	ck_assert_int_eq(
+	    url_form(form, sizeof(form) - 2, count_field, &n), URL_OK);
 	ck_assert_int_eq(n, URL_FIELDS_MAX);
-	ck_assert_int_eq(url_form(form, sizeof(form), count_field, &n),
-	    URL_TOO_MANY);
+	ck_assert_int_eq(
+	    url_form(form, sizeof(form), count_field, &n), URL_TOO_MANY);
 }
 END_TEST
 
@@ -313,8 +312,8 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, a_request_finds_its_route, 0, COUNT(requests));
 	tcase_add_test(tc, allow_names_the_methods_of_every_route_of_a_path);
-	tcase_add_loop_test(tc, a_bad_pattern_is_refused_with_words, 0,
-	    COUNT(refused));
+	tcase_add_loop_test(
+	    tc, a_bad_pattern_is_refused_with_words, 0, COUNT(refused));
 	tcase_add_loop_test(tc, a_target_is_path_and_query, 0, COUNT(targets));
 	tcase_add_loop_test(tc, a_form_is_decoded, 0, COUNT(forms));
 	tcase_add_test(tc, a_form_has_a_bound);

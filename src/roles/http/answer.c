@@ -35,8 +35,8 @@ answer_send(h2o_req_t *req, int status, const char *content_type,
 	struct conn *conn = conn_of(req);
 	h2o_generator_t *generator;
 	h2o_iovec_t buf = h2o_iovec_init(body, length);
-	bool head = h2o_memis(req->method.base, req->method.len,
-	    H2O_STRLIT("HEAD"));
+	bool head =
+	    h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
 
 	generator = h2o_mem_alloc_pool(&req->pool, sizeof(*generator));
 	memset(generator, 0, sizeof(*generator));
@@ -53,8 +53,8 @@ answer_send(h2o_req_t *req, int status, const char *content_type,
 	answer_count(conn, status);
 	conn->call = NULL;
 	h2o_start_response(req, generator);
-	h2o_send(req, &buf, length > 0 && !head &&
-	    !answer_is_bodiless(status), H2O_SEND_STATE_FINAL);
+	h2o_send(req, &buf, length > 0 && !head && !answer_is_bodiless(status),
+	    H2O_SEND_STATE_FINAL);
 }
 
 void
@@ -74,15 +74,15 @@ answer_problem(h2o_req_t *req, const struct problem *problem)
 	if (problem->retry_later)
 		answer_header(req, "retry-after", "1");
 	problem_body(problem, &body);
-	answer_text(req, problem->status, PROBLEM_CONTENT_TYPE, body.data,
-	    body.length);
+	answer_text(
+	    req, problem->status, PROBLEM_CONTENT_TYPE, body.data, body.length);
 	strbuf_done(&body);
 }
 
 void
 answer_error(h2o_req_t *req, int status, const char *detail)
 {
-	struct problem problem = { .status = status, .detail = detail };
+	struct problem problem = {.status = status, .detail = detail};
 
 	problem.retry_later = status == 503;
 	answer_problem(req, &problem);

@@ -46,8 +46,7 @@ arg_wrong_type(const struct arg *arg, struct strbuf *why)
 	}
 	strbuf_puts(why, "must be one of ");
 	for (size_t i = 0; i < arg->n_choices; i++)
-		strbuf_printf(why, "%s%s", i > 0 ? ", " : "",
-		    arg->choices[i]);
+		strbuf_printf(why, "%s%s", i > 0 ? ", " : "", arg->choices[i]);
 	return false;
 }
 
@@ -72,11 +71,11 @@ arg_out_of_range(const struct arg *arg, const char *verb, const char *unit,
 		strbuf_printf(why, "must %s from %s to %s%s", verb,
 		    strbuf_str(&min), strbuf_str(&max), unit);
 	else if (arg->has_min)
-		strbuf_printf(why, "must %s at least %s%s", verb,
-		    strbuf_str(&min), unit);
+		strbuf_printf(
+		    why, "must %s at least %s%s", verb, strbuf_str(&min), unit);
 	else
-		strbuf_printf(why, "must %s at most %s%s", verb,
-		    strbuf_str(&max), unit);
+		strbuf_printf(
+		    why, "must %s at most %s%s", verb, strbuf_str(&max), unit);
 	strbuf_done(&min);
 	strbuf_done(&max);
 	return false;
@@ -86,7 +85,7 @@ static bool
 arg_in_range(const struct arg *arg, int64_t n)
 {
 	return (!arg->has_min || n >= arg->min) &&
-	    (!arg->has_max || n <= arg->max);
+	       (!arg->has_max || n <= arg->max);
 }
 
 /* Within 64 bits; -1 and 1: below and above. */
@@ -110,10 +109,10 @@ arg_to_int64(const char *text, size_t length, int64_t *n)
 /* A range says that it is a number of 64 bits; without one any number of
  * digits is an integer. */
 static bool
-arg_check_integer(const struct arg *arg, const char *text, size_t length,
-    struct strbuf *why)
+arg_check_integer(
+    const struct arg *arg, const char *text, size_t length, struct strbuf *why)
 {
-	int64_t n;
+	int64_t n = 0;
 	int beyond;
 
 	if (!span_is_integer(text, length))
@@ -124,18 +123,19 @@ arg_check_integer(const struct arg *arg, const char *text, size_t length,
 	if (beyond == 0 && arg_in_range(arg, n))
 		return true;
 	if (beyond > 0 && !arg->has_max)
-		strbuf_printf(why, "must be at most %lld", (long long)INT64_MAX);
+		strbuf_printf(
+		    why, "must be at most %lld", (long long)INT64_MAX);
 	else if (beyond < 0 && !arg->has_min)
-		strbuf_printf(why, "must be at least %lld",
-		    (long long)INT64_MIN);
+		strbuf_printf(
+		    why, "must be at least %lld", (long long)INT64_MIN);
 	else
 		arg_out_of_range(arg, "be", "", why);
 	return false;
 }
 
 static bool
-arg_check_number(const struct arg *arg, const char *text, size_t length,
-    struct strbuf *why)
+arg_check_number(
+    const struct arg *arg, const char *text, size_t length, struct strbuf *why)
 {
 	char *copy;
 	double n;
@@ -166,16 +166,16 @@ arg_characters(const char *text, size_t length)
 }
 
 static bool
-arg_check_plain(const struct arg *arg, const char *text, size_t length,
-    struct strbuf *why)
+arg_check_plain(
+    const struct arg *arg, const char *text, size_t length, struct strbuf *why)
 {
 	if (!arg_in_range(arg, arg_characters(text, length)))
 		return arg_out_of_range(arg, "have", " characters", why);
 	if (arg->pattern == NULL)
 		return true;
 	if (!arg->has_max && length > ARG_PATTERN_BYTES_MAX) {
-		strbuf_printf(why, "must have at most %d bytes",
-		    ARG_PATTERN_BYTES_MAX);
+		strbuf_printf(
+		    why, "must have at most %d bytes", ARG_PATTERN_BYTES_MAX);
 		return false;
 	}
 	if (regexec(arg->regex, text, 0, NULL, 0) == 0)
@@ -194,7 +194,7 @@ arg_shape(const char *text, size_t length, const char *shape)
 	for (size_t i = 0; shape[i] != '\0'; i++) {
 		unsigned char c = (unsigned char)text[i];
 
-		if (shape[i] == '0' ? !isdigit(c)
+		if (shape[i] == '0'   ? !isdigit(c)
 		    : shape[i] == 'x' ? !isxdigit(c)
 				      : toupper(c) != shape[i])
 			return false;
@@ -219,8 +219,8 @@ arg_two(const char *text)
 static bool
 arg_is_date(const char *text)
 {
-	static const int days[] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30,
-		31 };
+	static const int days[] = {
+	    31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
 	int year = arg_two(text) * 100 + arg_two(text + 2);
 	int month = arg_two(text + 5), day = arg_two(text + 8);
 	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -251,8 +251,8 @@ arg_is_date_time(const char *text, size_t length)
 	if (length - i == 1)
 		return text[i] == 'Z' || text[i] == 'z';
 	return length - i == 6 && (text[i] == '+' || text[i] == '-') &&
-	    arg_shape(text + i + 1, 5, "00:00") && arg_two(text + i + 1) < 24 &&
-	    arg_two(text + i + 4) < 60;
+	       arg_shape(text + i + 1, 5, "00:00") &&
+	       arg_two(text + i + 1) < 24 && arg_two(text + i + 4) < 60;
 }
 
 static bool
@@ -267,8 +267,8 @@ arg_is_choice(const struct arg *arg, const char *text, size_t length)
 
 /* A decoded and terminated string. */
 static bool
-arg_check_string(const struct arg *arg, const char *text, size_t length,
-    struct strbuf *why)
+arg_check_string(
+    const struct arg *arg, const char *text, size_t length, struct strbuf *why)
 {
 	bool well = false;
 
@@ -296,12 +296,12 @@ arg_check_array(const struct arg *arg, struct span value, struct strbuf *why)
 	while (span_walk_next(&walk, &key, &element))
 		n++;
 	return arg_in_range(arg, n) ||
-	    arg_out_of_range(arg, "have", " items", why);
+	       arg_out_of_range(arg, "have", " items", why);
 }
 
 static bool
-arg_check_json_string(const struct arg *arg, struct span value,
-    struct strbuf *why)
+arg_check_json_string(
+    const struct arg *arg, struct span value, struct strbuf *why)
 {
 	size_t length;
 	char *text = span_string(value, &length);
@@ -328,8 +328,7 @@ arg_check_json(const struct arg *arg, struct span value, struct strbuf *why)
 		return first == '[' ? arg_check_array(arg, value, why)
 				    : arg_wrong_type(arg, why);
 	case ARG_BOOLEAN:
-		return first == 't' || first == 'f' ||
-		    arg_wrong_type(arg, why);
+		return first == 't' || first == 'f' || arg_wrong_type(arg, why);
 	case ARG_INTEGER:
 		return arg_check_integer(arg, value.text, value.length, why);
 	case ARG_NUMBER:
@@ -354,8 +353,9 @@ arg_check_text(const struct arg *arg, const char *text, size_t length,
 	switch (arg->type) {
 	case ARG_OBJECT:
 	case ARG_ARRAY:
-		strbuf_printf(why, "must be %s, which only a JSON body can "
-				   "hold",
+		strbuf_printf(why,
+		    "must be %s, which only a JSON body can "
+		    "hold",
 		    arg_type_noun(arg->type));
 		return false;
 	case ARG_BOOLEAN:

@@ -45,7 +45,7 @@ struct arg {
 	char **choices; /* of an enum */
 	size_t n_choices;
 	char *fallback; /* the default as JSON; NULL if none */
-	char *pattern;	/* NULL if none */
+	char *pattern;  /* NULL if none */
 	regex_t *regex; /* the pattern compiled; NULL if none */
 };
 
@@ -57,8 +57,8 @@ struct args {
 /* Check one value (an element, when the argument is a list). False with what
  * is wrong, as "must be an integer", in `why`. A text that is well becomes
  * JSON at the end of `out`. */
-bool arg_check_json(const struct arg *arg, struct span value,
-    struct strbuf *why);
+bool arg_check_json(
+    const struct arg *arg, struct span value, struct strbuf *why);
 bool arg_check_text(const struct arg *arg, const char *text, size_t length,
     struct strbuf *out, struct strbuf *why);
 

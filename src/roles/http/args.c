@@ -57,8 +57,8 @@ args_name(struct strbuf *out, const char *name, size_t length)
 /* --- with a signature --- */
 
 static void
-args_json_list(const struct arg *arg, struct span value,
-    struct args_violations *v)
+args_json_list(
+    const struct arg *arg, struct span value, struct args_violations *v)
 {
 	struct strbuf why = STRBUF_EMPTY;
 	struct span_walk walk;
@@ -66,8 +66,8 @@ args_json_list(const struct arg *arg, struct span value,
 	long i = 0;
 
 	if (value.text[0] != '[') {
-		args_violate(v, arg->name, arg->name_length, -1,
-		    "must be an array");
+		args_violate(
+		    v, arg->name, arg->name_length, -1, "must be an array");
 		return;
 	}
 	span_walk_start(&walk, value);
@@ -175,8 +175,8 @@ args_take(const struct arg *arg, const struct input *input, struct span body,
 	text = input_find(input, arg->name, arg->name_length, &count);
 	if (text == NULL && body.length == 0 && arg->fallback == NULL) {
 		if (!arg->optional)
-			args_violate(v, arg->name, arg->name_length, -1,
-			    "is required");
+			args_violate(
+			    v, arg->name, arg->name_length, -1, "is required");
 		return;
 	}
 	args_name(out, arg->name, arg->name_length);
@@ -231,16 +231,16 @@ args_pass_body(const struct input *input, struct strbuf *out)
 }
 
 static void
-args_pass_texts(const struct input *input, struct strbuf *out,
-    struct args_violations *v)
+args_pass_texts(
+    const struct input *input, struct strbuf *out, struct args_violations *v)
 {
 	const struct input_text *text, *found;
 	size_t count;
 
 	for (size_t i = 0; i < input->n_texts; i++) {
 		text = &input->texts[i];
-		found = input_find(input, text->name, text->name_length,
-		    &count);
+		found =
+		    input_find(input, text->name, text->name_length, &count);
 		if (found != text)
 			continue; /* a later layer has it, or it is told */
 		if (count > 1)

@@ -17,7 +17,7 @@
 #include "roles/http/respond.h"
 
 enum {
-	CALL_ATTEMPTS = 3, /* of a unit that met a conflict */
+	CALL_ATTEMPTS = 3,   /* of a unit that met a conflict */
 	CALL_MARGIN_MS = 100 /* statement_timeout ends before the deadline */
 };
 
@@ -91,7 +91,7 @@ call_cancel(struct call *call)
 {
 	struct pg_link *control = call->http->child->control;
 	char pid[16];
-	const char *values[] = { pid };
+	const char *values[] = {pid};
 
 	if (call->state == CALL_WAITING) {
 		line_leave(call);
@@ -115,25 +115,25 @@ static bool
 call_is_wanted(const struct call *call)
 {
 	return !call->answered && call->req != NULL &&
-	    clock_mono_ms() < call->deadline_ms;
+	       clock_mono_ms() < call->deadline_ms;
 }
 
-static void call_on_reply(struct pg_link *link, struct pg_reply *reply,
-    void *arg);
+static void call_on_reply(
+    struct pg_link *link, struct pg_reply *reply, void *arg);
 
 static void
 call_send(struct call *call)
 {
 	char timeout[24];
-	const char *settings[] = { call->request,
-		call->endpoint->readonly ? "on" : "off", timeout };
-	const char *input[] = { call->input };
+	const char *settings[] = {
+	    call->request, call->endpoint->readonly ? "on" : "off", timeout};
+	const char *input[] = {call->input};
 	int64_t left;
 
 	call->sent_ms = clock_mono_ms();
 	left = call->deadline_ms - call->sent_ms;
-	call->timeout_ms = left > 2 * CALL_MARGIN_MS ? left - CALL_MARGIN_MS
-						     : left / 2 + 1;
+	call->timeout_ms =
+	    left > 2 * CALL_MARGIN_MS ? left - CALL_MARGIN_MS : left / 2 + 1;
 	call->state = CALL_RUNNING;
 	call->attempts++;
 	snprintf(timeout, sizeof(timeout), "%" PRId64 "ms", call->timeout_ms);
@@ -150,7 +150,8 @@ call_on_lost(struct call *call)
 	if (!call_is_wanted(call))
 		return;
 	if (!call->endpoint->readonly || call->resent) {
-		call_refuse(call, 503, call->endpoint->readonly
+		call_refuse(call, 503,
+		    call->endpoint->readonly
 			? "the connection to the database was lost"
 			: "the connection to the database was lost; whether "
 			  "the request took effect is not known");
@@ -169,7 +170,7 @@ call_on_error(struct call *call, const struct pg_error *error)
 	if (!call_is_wanted(call)) {
 		call->state = CALL_ENDED;
 	} else if (problem_is_conflict(error->sqlstate) &&
-	    call->attempts < CALL_ATTEMPTS && !call->cancelling) {
+		   call->attempts < CALL_ATTEMPTS && !call->cancelling) {
 		call_send(call);
 	} else {
 		call->state = CALL_ENDED;
@@ -252,12 +253,12 @@ call_start(struct http *http, h2o_req_t *req, struct endpoint *endpoint,
 	list_append(&http->calls, &call->node);
 	http->n_calls++;
 	conn_of(req)->call = call;
-	guard = h2o_mem_alloc_shared(&req->pool, sizeof(*guard),
-	    call_on_request_gone);
+	guard = h2o_mem_alloc_shared(
+	    &req->pool, sizeof(*guard), call_on_request_gone);
 	guard->call = call;
 	if (!http->deadline_timer.armed)
-		loop_timer_start(&http->deadline_timer,
-		    http->conf->request_timeout_ms);
+		loop_timer_start(
+		    &http->deadline_timer, http->conf->request_timeout_ms);
 	line_join(call);
 }
 
@@ -286,16 +287,16 @@ call_on_deadline(struct loop_timer *timer, void *arg)
 	struct http *http = arg;
 
 	while (!list_empty(&http->calls)) {
-		struct call *call = LIST_ENTRY(http->calls.next, struct call,
-		    node);
+		struct call *call =
+		    LIST_ENTRY(http->calls.next, struct call, node);
 		int64_t left = call->deadline_ms - clock_mono_ms();
 
 		if (left > 0) {
 			loop_timer_start(timer, left);
 			return;
 		}
-		call_give_up(call, 504,
-		    "the request took longer than request_timeout");
+		call_give_up(
+		    call, 504, "the request took longer than request_timeout");
 	}
 }
 
@@ -311,8 +312,8 @@ void
 call_init(struct http *http)
 {
 	list_init(&http->calls);
-	loop_timer_init(&http->deadline_timer, http->loop, call_on_deadline,
-	    http);
+	loop_timer_init(
+	    &http->deadline_timer, http->loop, call_on_deadline, http);
 }
 
 void

@@ -25,8 +25,8 @@ context_id_valid(h2o_iovec_t id)
 void
 context_request_id(struct conn *conn, h2o_req_t *req)
 {
-	ssize_t at = h2o_find_header_by_str(&req->headers,
-	    H2O_STRLIT("x-request-id"), -1);
+	ssize_t at = h2o_find_header_by_str(
+	    &req->headers, H2O_STRLIT("x-request-id"), -1);
 	h2o_iovec_t id;
 
 	if (at >= 0) {
@@ -64,8 +64,9 @@ context_text(struct strbuf *out, const char *text, size_t length)
 static bool
 context_same(const h2o_header_t *a, const h2o_header_t *b)
 {
-	return a->name == b->name || (a->name->len == b->name->len &&
-	    memcmp(a->name->base, b->name->base, a->name->len) == 0);
+	return a->name == b->name ||
+	       (a->name->len == b->name->len &&
+		   memcmp(a->name->base, b->name->base, a->name->len) == 0);
 }
 
 static bool
@@ -142,8 +143,8 @@ context_peer(h2o_req_t *req, struct strbuf *out)
 	char host[NI_MAXHOST];
 
 	if (n == 0 || (sa->sa_family != AF_INET && sa->sa_family != AF_INET6) ||
-	    getnameinfo(sa, n, host, sizeof(host), NULL, 0,
-		NI_NUMERICHOST) != 0) {
+	    getnameinfo(sa, n, host, sizeof(host), NULL, 0, NI_NUMERICHOST) !=
+		0) {
 		strbuf_puts(out, "\"unix\"");
 		return;
 	}

@@ -17,12 +17,14 @@ static const struct {
 	const char *pattern;
 	enum endpoint_kind kind;
 } endpoint_built_in[] = {
-	{ "GET /health", ENDPOINT_HEALTH },
-	{ "GET /ready", ENDPOINT_READY },
-	{ "GET /metrics", ENDPOINT_METRICS },
+    {"GET /health", ENDPOINT_HEALTH},
+    {"GET /ready", ENDPOINT_READY},
+    {"GET /metrics", ENDPOINT_METRICS},
 };
-enum { ENDPOINT_BUILT_IN = sizeof(endpoint_built_in) /
-	    sizeof(endpoint_built_in[0]) };
+enum {
+	ENDPOINT_BUILT_IN =
+	    sizeof(endpoint_built_in) / sizeof(endpoint_built_in[0])
+};
 
 /* Actions may name actions; more than this is a ring. */
 enum { ENDPOINT_ACTIONS_MAX = 16 };
@@ -65,8 +67,8 @@ endpoint_resolve(const struct conf *conf, const struct conf_route *route,
 			return err_set(err, "it names neither sql nor action");
 		action = endpoint_action(conf, handler->action);
 		if (action == NULL)
-			return err_set(err, "there is no action \"%s\"",
-			    handler->action);
+			return err_set(
+			    err, "there is no action \"%s\"", handler->action);
 		if (i == ENDPOINT_ACTIONS_MAX)
 			return err_set(err, "action \"%s\" leads to itself",
 			    handler->action);
@@ -83,7 +85,7 @@ static int
 endpoint_init(struct endpoint *e, const struct conf *conf,
     const struct conf_route *route, struct err *err)
 {
-	struct endpoint_call call = { NULL, NULL, false };
+	struct endpoint_call call = {NULL, NULL, false};
 
 	e->pattern = route->pattern;
 	e->kind = ENDPOINT_CALL;
@@ -92,8 +94,8 @@ endpoint_init(struct endpoint *e, const struct conf *conf,
 		return -1;
 	e->readonly = call.readonly;
 	if (!sql_handler_valid(call.function))
-		return err_set(err, "\"%s\" is not schema.function",
-		    call.function);
+		return err_set(
+		    err, "\"%s\" is not schema.function", call.function);
 	if (endpoint_is_set(call.args)) {
 		e->args = args_parse(call.args, err);
 		if (e->args == NULL)

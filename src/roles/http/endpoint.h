@@ -28,10 +28,10 @@ struct endpoint {
 	struct pg_stmt *stmt; /* of a call */
 	struct args *args;    /* NULL: the input passes unchecked */
 	bool readonly;
-	int status;	     /* of a success with a result */
+	int status;          /* of a success with a result */
 	uint64_t answers[6]; /* by status / 100 */
 	uint64_t n_runs;     /* of its statement */
-	double run_ms;	     /* how long they take: a moving average */
+	double run_ms;       /* how long they take: a moving average */
 };
 
 struct endpoints {

@@ -10,7 +10,7 @@
 #include "common/base/strbuf.h"
 #include "roles/http/answer.h"
 
-#define HEALTH_JSON "application/json"
+#define HEALTH_JSON    "application/json"
 #define HEALTH_METRICS "text/plain; version=0.0.4; charset=utf-8"
 
 void
@@ -38,18 +38,18 @@ health_ready(struct http *http, h2o_req_t *req)
 	else if (!health_database_up(http))
 		answer_error(req, 503, "database unreachable");
 	else
-		answer_text(req, 200, HEALTH_JSON,
-		    H2O_STRLIT("{\"ready\":true}\n"));
+		answer_text(
+		    req, 200, HEALTH_JSON, H2O_STRLIT("{\"ready\":true}\n"));
 }
 
 /* --- metrics --- */
 
 static void
-health_head(struct strbuf *out, const char *name, const char *type,
-    const char *help)
+health_head(
+    struct strbuf *out, const char *name, const char *type, const char *help)
 {
-	strbuf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name,
-	    type);
+	strbuf_printf(
+	    out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 static void
@@ -57,8 +57,8 @@ health_gauge(struct strbuf *out, struct http *http, const char *name,
     const char *help, int value)
 {
 	health_head(out, name, "gauge", help);
-	strbuf_printf(out, "%s{process=\"%s\"} %d\n", name,
-	    http->child->name, value);
+	strbuf_printf(
+	    out, "%s{process=\"%s\"} %d\n", name, http->child->name, value);
 }
 
 /* A label's value: \, " and line breaks are escaped. */
@@ -75,11 +75,12 @@ health_label(struct strbuf *out, const char *text)
 static void
 health_answers(struct strbuf *out, struct http *http, const struct endpoint *e)
 {
-	for (int class = 1; class <= 5; class++) {
+	for (int class = 1; class <= 5; class ++) {
 		if (e->answers[class] == 0)
 			continue;
-		strbuf_printf(out, "chimpd_http_requests_total{process=\"%s\""
-				   ",route=\"",
+		strbuf_printf(out,
+		    "chimpd_http_requests_total{process=\"%s\""
+		    ",route=\"",
 		    http->child->name);
 		health_label(out, e->pattern);
 		strbuf_printf(out, "\",code=\"%dxx\"} %" PRIu64 "\n", class,
@@ -98,8 +99,8 @@ health_database(struct strbuf *out, struct http *http)
 	    health_database_up(http));
 	health_gauge(out, http, "chimpd_pool_connections",
 	    "Open connections for requests.", stats.open);
-	health_gauge(out, http, "chimpd_pool_connections_busy",
-	    "Those in use.", stats.busy);
+	health_gauge(out, http, "chimpd_pool_connections_busy", "Those in use.",
+	    stats.busy);
 	health_gauge(out, http, "chimpd_pool_waiting",
 	    "Requests that wait for a connection.", stats.waiting);
 }
@@ -111,8 +112,9 @@ health_metrics(struct http *http, h2o_req_t *req)
 	struct strbuf out = STRBUF_EMPTY;
 
 	health_head(&out, "chimpd_build_info", "gauge", "The running build.");
-	strbuf_printf(&out, "chimpd_build_info{process=\"%s\",version=\"%s\"}"
-			    " 1\n",
+	strbuf_printf(&out,
+	    "chimpd_build_info{process=\"%s\",version=\"%s\"}"
+	    " 1\n",
 	    http->child->name, PACKAGE_VERSION);
 	health_database(&out, http);
 	health_gauge(&out, http, "chimpd_http_connections",

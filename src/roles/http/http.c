@@ -48,27 +48,26 @@ http_pool(struct child *child)
 	const struct conf *conf = child->birth->conf;
 	char name[128];
 	struct pg_pool_opts opts = {
-		.link = {
-			.loop = child->loop,
-			.conninfo = conf->database.url,
-			.application_name = name,
-			.connect_timeout_ms =
-			    conf->database.connect_timeout_ms,
-			.statement_timeout_ms =
-			    conf->database.statement_timeout_ms,
-			/* The control connection of role.c says it. */
-			.quiet = true,
+	    .link =
+		{
+		    .loop = child->loop,
+		    .conninfo = conf->database.url,
+		    .application_name = name,
+		    .connect_timeout_ms = conf->database.connect_timeout_ms,
+		    .statement_timeout_ms = conf->database.statement_timeout_ms,
+		    /* The control connection of role.c says it. */
+		    .quiet = true,
 		},
-		.min = (int)conf->database.pool_min,
-		.max = (int)conf->database.pool_max,
-		.idle_ms = conf->database.pool_idle_ms,
-		.life_ms = conf->database.pool_life_ms,
-		.waiters_max = (int)conf->http.max_requests_waiting,
+	    .min = (int)conf->database.pool_min,
+	    .max = (int)conf->database.pool_max,
+	    .idle_ms = conf->database.pool_idle_ms,
+	    .life_ms = conf->database.pool_life_ms,
+	    .waiters_max = (int)conf->http.max_requests_waiting,
 	};
 
 	/* <role>/<class>/<slot>@<node>, as in design.md, section 2. */
-	snprintf(name, sizeof(name), "chimpd/http//%d@%s",
-	    child->birth->index, conf->node);
+	snprintf(name, sizeof(name), "chimpd/http//%d@%s", child->birth->index,
+	    conf->node);
 	return pg_pool_new(&opts);
 }
 
@@ -157,18 +156,18 @@ http_status(struct child *child, struct msg *heartbeat)
 	pg_pool_stats(http->pool, &stats);
 	heartbeat->busy = (uint32_t)http->n_calls;
 	heartbeat->capacity = (uint32_t)(child->birth->conf->database.pool_max +
-	    http->conf->max_requests_waiting);
+					 http->conf->max_requests_waiting);
 	snprintf(heartbeat->text, sizeof(heartbeat->text),
 	    "%d connections, %d requests, %d waiting", http->n_conns,
 	    http->n_calls, stats.waiting);
 }
 
 const struct role role_http = {
-	.name = "http",
-	.loop_new = loop_h2o_new,
-	.check = http_check,
-	.start = http_start,
-	.drain = http_drain,
-	.abandon = http_abandon,
-	.status = http_status,
+    .name = "http",
+    .loop_new = loop_h2o_new,
+    .check = http_check,
+    .start = http_start,
+    .drain = http_drain,
+    .abandon = http_abandon,
+    .status = http_status,
 };

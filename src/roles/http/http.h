@@ -30,14 +30,14 @@ struct conn {
 	struct list node; /* of http->conns */
 	struct http *http;
 	h2o_socket_t *sock;
-	struct call *call;	   /* at work for it now, or NULL */
+	struct call *call;         /* at work for it now, or NULL */
 	struct endpoint *endpoint; /* of the request at hand */
 	uint64_t n_requests;
 	char request_id[HTTP_REQUEST_ID_BYTES];
 	/* sweep.c's own */
 	int phase;
-	uint64_t progress;    /* what grew when bytes went through */
-	int64_t since_ms;     /* of the phase, or of the last progress */
+	uint64_t progress; /* what grew when bytes went through */
+	int64_t since_ms;  /* of the phase, or of the last progress */
 };
 
 struct http {
@@ -61,7 +61,7 @@ struct http {
 
 	/* call.c */
 	struct list calls; /* not answered yet, the oldest first */
-	int n_calls;	   /* with a request or a query left */
+	int n_calls;       /* with a request or a query left */
 	struct loop_timer deadline_timer;
 
 	/* line.c */
@@ -76,7 +76,7 @@ struct http {
 
 /* server.c */
 void server_start(struct http *http);
-void server_listen(struct http *http);	    /* resume accepting */
+void server_listen(struct http *http); /* resume accepting */
 void server_stop_listening(struct http *http);
 void server_done(struct http *http); /* no connection is left */
 struct conn *conn_of(h2o_req_t *req);

@@ -32,17 +32,19 @@ static int
 input_bad_json(const json_error_t *bad, struct err *err)
 {
 	if (json_error_code(bad) == json_error_null_character)
-		return err_set(err, "a string of the body has \\u0000, which "
-				    "no text can hold (line %d, column %d)",
+		return err_set(err,
+		    "a string of the body has \\u0000, which "
+		    "no text can hold (line %d, column %d)",
 		    bad->line, bad->column);
-	return err_set(err, "the body is not valid JSON: %s (line %d, column "
-			    "%d)",
+	return err_set(err,
+	    "the body is not valid JSON: %s (line %d, column "
+	    "%d)",
 	    bad->text, bad->line, bad->column);
 }
 
 int
-input_body(struct input *input, const char *body, size_t length,
-    struct err *err)
+input_body(
+    struct input *input, const char *body, size_t length, struct err *err)
 {
 	struct span span = span_of(body, length);
 	json_error_t bad;
@@ -56,8 +58,9 @@ input_body(struct input *input, const char *body, size_t length,
 				    "byte");
 	/* Integers as reals: jansson refuses those over 64 bits otherwise.
 	 * Its values are thrown away; the client's bytes travel on. */
-	json = json_loadb(body, length, JSON_REJECT_DUPLICATES |
-	    JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY, &bad);
+	json = json_loadb(body, length,
+	    JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_DECODE_ANY,
+	    &bad);
 	if (json == NULL)
 		return input_bad_json(&bad, err);
 	if (!json_is_object(json)) {
@@ -77,8 +80,8 @@ input_add(struct input *input, enum input_layer layer, const char *value,
 
 	if (input->n_texts == input->room) {
 		input->room = input->room ? input->room * 2 : 16;
-		input->texts = mem_realloc(input->texts,
-		    input->room * sizeof(*input->texts));
+		input->texts = mem_realloc(
+		    input->texts, input->room * sizeof(*input->texts));
 	}
 	text = &input->texts[input->n_texts++];
 	text->layer = layer;
@@ -88,8 +91,8 @@ input_add(struct input *input, enum input_layer layer, const char *value,
 }
 
 void
-input_param(struct input *input, const char *name, const char *value,
-    size_t length)
+input_param(
+    struct input *input, const char *name, const char *value, size_t length)
 {
 	struct input_text *text = input_add(input, INPUT_PATH, value, length);
 
@@ -118,20 +121,20 @@ int
 input_form(struct input *input, enum input_layer layer, const char *text,
     size_t length, struct err *err)
 {
-	struct input_form form = { input, layer };
+	struct input_form form = {input, layer};
 	enum url_fault fault = url_form(text, length, input_on_field, &form);
 
 	if (fault == URL_OK)
 		return 0;
-	return err_set(err, "the %s %s",
-	    layer == INPUT_FORM ? "body" : "query", url_fault_text(fault));
+	return err_set(err, "the %s %s", layer == INPUT_FORM ? "body" : "query",
+	    url_fault_text(fault));
 }
 
 static bool
 input_named(const struct input_text *text, const char *name, size_t length)
 {
 	return text->name_length == length &&
-	    memcmp(text->name, name, length) == 0;
+	       memcmp(text->name, name, length) == 0;
 }
 
 const struct input_text *

@@ -26,8 +26,8 @@ struct input_text {
 };
 
 struct input {
-	struct arena *arena; /* owns the copied texts; not the body */
-	struct span body;    /* a JSON object that is valid, or empty */
+	struct arena *arena;      /* owns the copied texts; not the body */
+	struct span body;         /* a JSON object that is valid, or empty */
 	struct input_text *texts; /* in order of arrival */
 	size_t n_texts;
 	size_t room;
@@ -42,24 +42,24 @@ void input_done(struct input *input);
  * deeper than jansson's 2048. The bytes must outlive the input. -1 with what
  * is wrong and where, for the client.
  */
-int input_body(struct input *input, const char *body, size_t length,
-    struct err *err);
+int input_body(
+    struct input *input, const char *body, size_t length, struct err *err);
 
 /* application/x-www-form-urlencoded: a query or a body. -1 as above. */
 int input_form(struct input *input, enum input_layer layer, const char *text,
     size_t length, struct err *err);
 
 /* A parameter of the path, decoded; the value is copied. */
-void input_param(struct input *input, const char *name, const char *value,
-    size_t length);
+void input_param(
+    struct input *input, const char *name, const char *value, size_t length);
 
 /* The last layer's text of that name; *count is how many that layer has, and
  * it is the first of them. NULL if there is none. */
-const struct input_text *input_find(const struct input *input,
-    const char *name, size_t name_length, size_t *count);
+const struct input_text *input_find(const struct input *input, const char *name,
+    size_t name_length, size_t *count);
 
 /* The next text of the same name in the same layer; NULL at the end. */
-const struct input_text *input_next(const struct input *input,
-    const struct input_text *text);
+const struct input_text *input_next(
+    const struct input *input, const struct input_text *text);
 
 #endif

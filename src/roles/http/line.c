@@ -10,7 +10,7 @@
 
 enum {
 	LINE_SLOW_MS = 100, /* longer ones are slow */
-	LINE_WEIGHT = 8	    /* of the past in the average */
+	LINE_WEIGHT = 8     /* of the past in the average */
 };
 
 int
@@ -128,7 +128,8 @@ line_enter_pool(struct call *call)
 	if (answer != PG_POOL_FULL && answer != PG_POOL_DOWN)
 		return;
 	line_set_place(call, LINE_NONE);
-	call_refused(call, answer == PG_POOL_FULL
+	call_refused(call,
+	    answer == PG_POOL_FULL
 		? "too many requests are waiting for a database connection"
 		: "the database is not reachable");
 }
@@ -165,8 +166,8 @@ line_join(struct call *call)
 void
 line_leave(struct call *call)
 {
-	assert(call->ticket.place == LINE_POOL ||
-	    call->ticket.place == LINE_HELD);
+	assert(
+	    call->ticket.place == LINE_POOL || call->ticket.place == LINE_HELD);
 	if (call->ticket.place == LINE_POOL)
 		pg_pool_cancel(call->http->pool, &call->ticket.waiter);
 	line_set_place(call, LINE_NONE);
@@ -210,8 +211,8 @@ line_on_wait(struct loop_timer *timer, void *arg)
 
 	while (!list_empty(&http->waiting)) {
 		struct call *call = line_call(http->waiting.next);
-		int64_t left = call->ticket.since_ms +
-		    http->conf->wait_max_ms - clock_mono_ms();
+		int64_t left = call->ticket.since_ms + http->conf->wait_max_ms -
+			       clock_mono_ms();
 
 		if (left > 0) {
 			loop_timer_start(timer, left);

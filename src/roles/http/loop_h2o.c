@@ -26,13 +26,13 @@
 struct loop_h2o {
 	struct loop loop;
 	h2o_loop_t *base;
-	int epoll_fd;	     /* closed by h2o with `sock` */
-	h2o_socket_t *sock;  /* h2o's view of the set */
-	struct list timers;  /* armed, the next due first; there are few */
-	struct list due;     /* being called back */
+	int epoll_fd;       /* closed by h2o with `sock` */
+	h2o_socket_t *sock; /* h2o's view of the set */
+	struct list timers; /* armed, the next due first; there are few */
+	struct list due;    /* being called back */
 	struct epoll_event batch[LOOP_BATCH];
-	int n_batch;	     /* events of the batch being called back */
-	int next;	     /* of those, the first not called back yet */
+	int n_batch; /* events of the batch being called back */
+	int next;    /* of those, the first not called back yet */
 };
 
 /* backend of a loop_timer */
@@ -62,7 +62,7 @@ loop_h2o_base(struct loop *loop)
 static void
 loop_h2o_ctl(struct loop_io *io, int op, int events)
 {
-	struct epoll_event ev = { .data.ptr = io };
+	struct epoll_event ev = {.data.ptr = io};
 
 	if (events & LOOP_READ)
 		ev.events |= EPOLLIN;
@@ -207,8 +207,9 @@ loop_h2o_wait_ms(const struct loop_h2o *l)
 
 	if (list_empty(&l->timers))
 		return INT32_MAX;
-	wait_us = LIST_ENTRY(l->timers.next, struct loop_h2o_timer, node)
-		      ->due_us - clock_mono_us();
+	wait_us =
+	    LIST_ENTRY(l->timers.next, struct loop_h2o_timer, node)->due_us -
+	    clock_mono_us();
 	if (wait_us <= 0)
 		return 0;
 	if (wait_us / 1000 >= INT32_MAX)
@@ -244,13 +245,13 @@ loop_h2o_free(struct loop *loop)
 }
 
 static const struct loop_ops loop_h2o_ops = {
-	.io_set = loop_h2o_io_set,
-	.io_done = loop_h2o_io_done,
-	.timer_start = loop_h2o_timer_start,
-	.timer_stop = loop_h2o_timer_stop,
-	.timer_done = loop_h2o_timer_done,
-	.run = loop_h2o_run,
-	.free = loop_h2o_free,
+    .io_set = loop_h2o_io_set,
+    .io_done = loop_h2o_io_done,
+    .timer_start = loop_h2o_timer_start,
+    .timer_stop = loop_h2o_timer_stop,
+    .timer_done = loop_h2o_timer_done,
+    .run = loop_h2o_run,
+    .free = loop_h2o_free,
 };
 
 struct loop *
@@ -265,8 +266,8 @@ loop_h2o_new(void)
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (l->base == NULL || l->epoll_fd < 0)
 		abort();
-	l->sock = h2o_evloop_socket_create(l->base, l->epoll_fd,
-	    H2O_SOCKET_FLAG_DONT_READ);
+	l->sock = h2o_evloop_socket_create(
+	    l->base, l->epoll_fd, H2O_SOCKET_FLAG_DONT_READ);
 	l->sock->data = l;
 	h2o_socket_read_start(l->sock, loop_h2o_on_ready);
 	return &l->loop;

@@ -140,7 +140,7 @@ problem_of_error(const struct pg_error *error, struct problem *problem)
 {
 	int row = problem_find(error->sqlstate);
 	bool raised = problem_own_status(error->sqlstate) != 0 ||
-	    strcmp(error->sqlstate, "P0001") == 0;
+		      strcmp(error->sqlstate, "P0001") == 0;
 
 	memset(problem, 0, sizeof(*problem));
 	problem->status = problem_status(error->sqlstate);
@@ -154,8 +154,7 @@ problem_of_error(const struct pg_error *error, struct problem *problem)
 bool
 problem_is_conflict(const char *sqlstate)
 {
-	return strcmp(sqlstate, "40001") == 0 ||
-	    strcmp(sqlstate, "40P01") == 0;
+	return strcmp(sqlstate, "40001") == 0 || strcmp(sqlstate, "40P01") == 0;
 }
 
 static void
@@ -208,8 +207,8 @@ problem_body(const struct problem *problem, struct strbuf *out)
 	problem_text(out, problem_reason(problem->status));
 	strbuf_printf(out, ",\"status\":%d", problem->status);
 	if (v != NULL && v->n > 0)
-		first = mem_printf("%s %s", v->items[0].path,
-		    v->items[0].message);
+		first =
+		    mem_printf("%s %s", v->items[0].path, v->items[0].message);
 	problem_member(out, "detail", first ? first : problem->detail);
 	problem_member(out, "hint", problem->hint);
 	problem_member(out, "incident", problem->incident);

@@ -16,11 +16,11 @@ struct args_violations;
 
 struct problem {
 	int status;
-	const char *detail; /* for the client; NULL = none */
-	const char *hint;   /* of the handler's own error; NULL = none */
+	const char *detail;   /* for the client; NULL = none */
+	const char *hint;     /* of the handler's own error; NULL = none */
 	const char *incident; /* id of the log line that knows more, or NULL */
 	const struct args_violations *violations; /* NULL = none */
-	bool retry_later; /* with Retry-After */
+	bool retry_later;                         /* with Retry-After */
 };
 
 /* Append the JSON. Texts that are not UTF-8 are made so. */

@@ -32,8 +32,8 @@ refusal_detail(int status)
 
 /* h2o sends its own text at once and last: ours goes in its place. */
 static void
-refusal_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs,
-    size_t n, h2o_send_state_t state)
+refusal_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs, size_t n,
+    h2o_send_state_t state)
 {
 	struct refusal *refusal = (struct refusal *)self;
 
@@ -44,15 +44,15 @@ refusal_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs,
 static void
 refusal_on_setup(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot)
 {
-	struct problem problem = { .status = req->res.status,
-		.detail = refusal_detail(req->res.status) };
+	struct problem problem = {.status = req->res.status,
+	    .detail = refusal_detail(req->res.status)};
 	struct strbuf body = STRBUF_EMPTY;
 	struct refusal *refusal;
 
 	(void)filter;
 	problem_body(&problem, &body);
-	refusal = (struct refusal *)h2o_add_ostream(req, sizeof(*refusal),
-	    slot);
+	refusal =
+	    (struct refusal *)h2o_add_ostream(req, sizeof(*refusal), slot);
 	refusal->super.do_send = refusal_send;
 	refusal->body = h2o_strdup(&req->pool, body.data, body.length);
 	strbuf_done(&body);
@@ -60,8 +60,8 @@ refusal_on_setup(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot)
 	req->res.content_length = refusal->body.len;
 	h2o_set_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE,
 	    H2O_STRLIT(PROBLEM_CONTENT_TYPE), 1);
-	conn_of(req)->http->endpoints->unmatched.answers[req->res.status /
-	    100]++;
+	conn_of(req)
+	    ->http->endpoints->unmatched.answers[req->res.status / 100]++;
 	h2o_setup_next_ostream(req, &refusal->super.next);
 }
 

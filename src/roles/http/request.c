@@ -26,7 +26,7 @@ struct request {
 	struct router_match match;
 	struct input input;
 	struct problem problem; /* what to answer when a step fails */
-	struct err err;		/* its text */
+	struct err err;         /* its text */
 	struct args_violations violations;
 };
 
@@ -45,8 +45,7 @@ enum request_type { REQUEST_JSON, REQUEST_FORM, REQUEST_OTHER };
 static enum request_type
 request_type(h2o_req_t *req)
 {
-	ssize_t at = h2o_find_header(&req->headers, H2O_TOKEN_CONTENT_TYPE,
-	    -1);
+	ssize_t at = h2o_find_header(&req->headers, H2O_TOKEN_CONTENT_TYPE, -1);
 	const char *type;
 	size_t n = 0;
 
@@ -55,16 +54,16 @@ request_type(h2o_req_t *req)
 		return REQUEST_JSON;
 	type = req->headers.entries[at].value.base;
 	while (n < req->headers.entries[at].value.len &&
-	    strchr("; \t", type[n]) == NULL)
+	       strchr("; \t", type[n]) == NULL)
 		n++;
 	if (h2o_lcstris(type, n, H2O_STRLIT("application/json")) ||
 	    (n > 17 && strncasecmp(type, "application/", 12) == 0 &&
 		strncasecmp(type + n - 5, "+json", 5) == 0))
 		return REQUEST_JSON;
-	return h2o_lcstris(type, n,
-		   H2O_STRLIT("application/x-www-form-urlencoded"))
-	    ? REQUEST_FORM
-	    : REQUEST_OTHER;
+	return h2o_lcstris(
+		   type, n, H2O_STRLIT("application/x-www-form-urlencoded"))
+		   ? REQUEST_FORM
+		   : REQUEST_OTHER;
 }
 
 static int
@@ -73,11 +72,12 @@ request_form(struct request *r, struct span body)
 	/* What `curl -d '{...}'` sends. To read it as JSON all the same would
 	 * let any web page post JSON in a user's name: CSRF. */
 	if (body.text[0] == '{' || body.text[0] == '[')
-		return request_fail(r, 415, "the body looks like JSON: send "
-					    "it with Content-Type: "
-					    "application/json");
-	if (input_form(&r->input, INPUT_FORM, body.text, body.length,
-		&r->err) != 0)
+		return request_fail(r, 415,
+		    "the body looks like JSON: send "
+		    "it with Content-Type: "
+		    "application/json");
+	if (input_form(
+		&r->input, INPUT_FORM, body.text, body.length, &r->err) != 0)
 		return request_fail(r, 400, r->err.message);
 	return 0;
 }
@@ -92,15 +92,16 @@ request_body(struct request *r)
 		return 0;
 	switch (request_type(r->req)) {
 	case REQUEST_JSON:
-		if (input_body(&r->input, entity.base, entity.len,
-			&r->err) != 0)
+		if (input_body(&r->input, entity.base, entity.len, &r->err) !=
+		    0)
 			return request_fail(r, 400, r->err.message);
 		return 0;
 	case REQUEST_FORM:
 		return request_form(r, body);
 	case REQUEST_OTHER:
-		return request_fail(r, 415, "send the body as "
-					    "application/json");
+		return request_fail(r, 415,
+		    "send the body as "
+		    "application/json");
 	}
 	abort();
 }
@@ -124,8 +125,7 @@ request_gather(struct request *r)
 static int
 request_check(struct request *r, struct strbuf *out)
 {
-	if (args_apply(r->conn->endpoint->args, &r->input, out,
-		&r->violations))
+	if (args_apply(r->conn->endpoint->args, &r->input, out, &r->violations))
 		return 0;
 	r->problem.violations = &r->violations;
 	return request_fail(r, 400, NULL);
@@ -202,8 +202,7 @@ request_route(struct request *r)
 		answer_send(r->req, 204, NULL, "", 0);
 		break;
 	case ROUTER_BAD_PATH:
-		err_set(&r->err, "the path %s",
-		    url_fault_text(r->match.fault));
+		err_set(&r->err, "the path %s", url_fault_text(r->match.fault));
 		answer_error(r->req, 400, r->err.message);
 		break;
 	}

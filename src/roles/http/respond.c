@@ -43,7 +43,7 @@ static bool
 respond_is_timeout(const struct call *call, const struct pg_error *error)
 {
 	return strcmp(error->sqlstate, "57014") == 0 &&
-	    clock_mono_ms() - call->sent_ms >= call->timeout_ms - 1;
+	       clock_mono_ms() - call->sent_ms >= call->timeout_ms - 1;
 }
 
 void
@@ -76,7 +76,7 @@ struct respond {
 	struct span body;
 	struct span headers;
 	const char *content_type; /* what the handler set, or NULL */
-	bool bad;		  /* a header that cannot be sent */
+	bool bad;                 /* a header that cannot be sent */
 };
 
 static void
@@ -124,9 +124,9 @@ respond_value_valid(const char *value)
 static bool
 respond_is_framing(const char *name)
 {
-	static const char *const framing[] = { "content-length",
-		"transfer-encoding", "connection", "keep-alive", "upgrade",
-		"date", "server", "trailer", "x-request-id" };
+	static const char *const framing[] = {"content-length",
+	    "transfer-encoding", "connection", "keep-alive", "upgrade", "date",
+	    "server", "trailer", "x-request-id"};
 
 	for (size_t i = 0; i < sizeof(framing) / sizeof(framing[0]); i++)
 		if (strcasecmp(name, framing[i]) == 0)
@@ -135,8 +135,8 @@ respond_is_framing(const char *name)
 }
 
 static void
-respond_header(h2o_req_t *req, struct respond *r, const char *name,
-    struct span value)
+respond_header(
+    h2o_req_t *req, struct respond *r, const char *name, struct span value)
 {
 	size_t n;
 	char *text = span_string(value, &n);
@@ -146,8 +146,7 @@ respond_header(h2o_req_t *req, struct respond *r, const char *name,
 	if (!respond_name_valid(name) || !respond_value_valid(text)) {
 		r->bad = true;
 	} else if (strcasecmp(name, "content-type") == 0) {
-		r->content_type =
-		    h2o_strdup(&req->pool, text, SIZE_MAX).base;
+		r->content_type = h2o_strdup(&req->pool, text, SIZE_MAX).base;
 	} else if (!respond_is_framing(name)) {
 		answer_header(req, name, text);
 	}
@@ -186,7 +185,7 @@ respond_is_json(const char *content_type)
 
 	return (n == strlen(RESPOND_JSON) &&
 		   strncasecmp(content_type, RESPOND_JSON, n) == 0) ||
-	    (n > 5 && strncasecmp(content_type + n - 5, "+json", 5) == 0);
+	       (n > 5 && strncasecmp(content_type + n - 5, "+json", 5) == 0);
 }
 
 /* A string under another type than JSON is sent as the text that it is:
@@ -211,8 +210,8 @@ respond_body(h2o_req_t *req, const struct respond *r)
 static void
 respond_bad(struct call *call)
 {
-	struct problem problem = { .status = 500,
-		.detail = "the handler set a header that cannot be sent" };
+	struct problem problem = {.status = 500,
+	    .detail = "the handler set a header that cannot be sent"};
 
 	log_error("%s: chimp.respond: a header has a name or a value that "
 		  "HTTP does not allow (request %s)",
@@ -228,8 +227,8 @@ respond_stored(struct call *call)
 	h2o_req_t *req = call->req;
 	struct respond r;
 
-	respond_parse(pg_value(call->body, 0, 0), pg_length(call->body, 0, 0),
-	    &r);
+	respond_parse(
+	    pg_value(call->body, 0, 0), pg_length(call->body, 0, 0), &r);
 	respond_headers(req, &r);
 	if (r.bad)
 		respond_bad(call);
@@ -257,7 +256,7 @@ respond_result(struct call *call, struct pg_reply *reply)
 		call->body = pg_reply_take(reply, RESPOND_RESPONSE);
 		respond_stored(call);
 	} else if (pg_rows(reply->results[RESPOND_RESULT]) == 0 ||
-	    pg_is_null(reply->results[RESPOND_RESULT], 0, 0)) {
+		   pg_is_null(reply->results[RESPOND_RESULT], 0, 0)) {
 		answer_send(call->req, 204, NULL, "", 0);
 	} else {
 		call->body = pg_reply_take(reply, RESPOND_RESULT);

@@ -16,10 +16,18 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 
-static const char *const router_methods[] = { "GET", "HEAD", "POST", "PUT",
-	"PATCH", "DELETE", "OPTIONS" };
-enum { ROUTER_GET, ROUTER_HEAD, ROUTER_POST, ROUTER_PUT, ROUTER_PATCH,
-	ROUTER_DELETE, ROUTER_OPTIONS_METHOD, ROUTER_METHODS };
+static const char *const router_methods[] = {
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
+enum {
+	ROUTER_GET,
+	ROUTER_HEAD,
+	ROUTER_POST,
+	ROUTER_PUT,
+	ROUTER_PATCH,
+	ROUTER_DELETE,
+	ROUTER_OPTIONS_METHOD,
+	ROUTER_METHODS
+};
 
 struct router_route {
 	const char *pattern;
@@ -29,7 +37,7 @@ struct router_route {
 };
 
 struct router_node {
-	char *literal;		      /* NULL: a parameter, or the root */
+	char *literal;                /* NULL: a parameter, or the root */
 	struct router_node *next;     /* literal sibling */
 	struct router_node *literals; /* children */
 	struct router_node *param;    /* child */
@@ -109,8 +117,8 @@ router_name_valid(const char *name, size_t length)
 }
 
 static struct router_node *
-router_literal(struct router_node *node, const char *text, size_t length,
-    bool make)
+router_literal(
+    struct router_node *node, const char *text, size_t length, bool make)
 {
 	struct router_node *child;
 
@@ -164,8 +172,9 @@ router_step(struct router_node *node, struct router_route *route,
 	for (size_t i = 0; i < length; i++) {
 		if (strchr("{}?#%", text[i]) != NULL ||
 		    (unsigned char)text[i] <= ' ') {
-			err_set(err, "\"%.*s\" has a character that a literal "
-				     "segment cannot have",
+			err_set(err,
+			    "\"%.*s\" has a character that a literal "
+			    "segment cannot have",
 			    (int)length, text);
 			return NULL;
 		}
@@ -179,8 +188,8 @@ router_step(struct router_node *node, struct router_route *route,
 
 /* The node of a path, made if need be; the root for "/". */
 static struct router_node *
-router_walk(struct router *router, struct router_route *route,
-    const char *path, struct err *err)
+router_walk(struct router *router, struct router_route *route, const char *path,
+    struct err *err)
 {
 	struct router_node *node = &router->root;
 	int n = 0;
@@ -191,8 +200,8 @@ router_walk(struct router *router, struct router_route *route,
 		size_t length = strcspn(++path, "/");
 
 		if (++n > ROUTER_SEGMENTS_MAX) {
-			err_set(err, "more than %d segments",
-			    ROUTER_SEGMENTS_MAX);
+			err_set(
+			    err, "more than %d segments", ROUTER_SEGMENTS_MAX);
 			return NULL;
 		}
 		node = router_step(node, route, path, length, err);
@@ -226,8 +235,8 @@ router_place(struct router *router, struct router_route *route,
 }
 
 int
-router_add(struct router *router, const char *pattern, void *target,
-    struct err *err)
+router_add(
+    struct router *router, const char *pattern, void *target, struct err *err)
 {
 	struct router_route *route = mem_zalloc(sizeof(*route));
 
@@ -245,7 +254,7 @@ router_add(struct router *router, const char *pattern, void *target,
 struct router_search {
 	int method; /* -1: none that a route can have */
 	struct router_match *match;
-	size_t n;      /* segments of the path */
+	size_t n; /* segments of the path */
 	struct {
 		const char *text;
 		size_t length;
@@ -295,8 +304,8 @@ router_search(struct router_search *s, struct router_node *node, size_t at)
 
 	if (at == s->n)
 		return router_leaf(s, node);
-	child = router_literal(node, s->segments[at].text,
-	    s->segments[at].length, false);
+	child = router_literal(
+	    node, s->segments[at].text, s->segments[at].length, false);
 	if (child != NULL && router_search(s, child, at + 1))
 		return true;
 	if (node->param == NULL || s->segments[at].length == 0)
@@ -309,8 +318,8 @@ router_search(struct router_search *s, struct router_node *node, size_t at)
 
 /* Decode the segments into buf. False: a fault, or more than any route has. */
 static bool
-router_split(struct router_search *s, const char *path, size_t length,
-    char *buf)
+router_split(
+    struct router_search *s, const char *path, size_t length, char *buf)
 {
 	const char *end = path + length;
 
@@ -323,8 +332,8 @@ router_split(struct router_search *s, const char *path, size_t length,
 			return false;
 		if (stop == NULL)
 			stop = end;
-		s->match->fault = url_decode(from, (size_t)(stop - from),
-		    false, buf, &n);
+		s->match->fault =
+		    url_decode(from, (size_t)(stop - from), false, buf, &n);
 		if (s->match->fault != URL_OK)
 			return false;
 		s->segments[s->n].text = buf;
@@ -343,7 +352,7 @@ router_find(const struct router *router, const char *method,
     size_t method_length, const char *path, size_t path_length, char *buf,
     struct router_match *match)
 {
-	struct router_search s = { .match = match };
+	struct router_search s = {.match = match};
 
 	assert(path_length > 0 && path[0] == '/');
 	match->target = NULL;

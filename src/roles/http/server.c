@@ -22,7 +22,7 @@
 #include "roles/http/refusal.h"
 
 enum {
-	SERVER_ACCEPTS = 8,	      /* of one listener, per turn of the loop */
+	SERVER_ACCEPTS = 8, /* of one listener, per turn of the loop */
 	SERVER_ACCEPT_PAUSE_MS = 100, /* when descriptors are out */
 	/* Unacknowledged data of a peer that vanished: the kernel would try
 	 * for a quarter of an hour. */
@@ -66,8 +66,8 @@ conn_options(int fd)
 
 	/* Both fail on Unix sockets, which do not need them. */
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms,
-	    sizeof(timeout_ms));
+	setsockopt(
+	    fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms));
 }
 
 static void
@@ -168,12 +168,12 @@ server_open_listeners(struct http *http)
 	const struct birth *birth = http->child->birth;
 
 	http->n_listeners = birth->n_listen;
-	http->listeners = mem_zalloc((size_t)(birth->n_listen + 1) *
-	    sizeof(h2o_socket_t *));
+	http->listeners =
+	    mem_zalloc((size_t)(birth->n_listen + 1) * sizeof(h2o_socket_t *));
 	for (int i = 0; i < birth->n_listen; i++) {
-		h2o_socket_t *sock = h2o_evloop_socket_create(
-		    loop_h2o_base(http->loop), birth->listen_fds[i],
-		    H2O_SOCKET_FLAG_DONT_READ);
+		h2o_socket_t *sock =
+		    h2o_evloop_socket_create(loop_h2o_base(http->loop),
+			birth->listen_fds[i], H2O_SOCKET_FLAG_DONT_READ);
 
 		sock->data = http;
 		http->listeners[i] = sock;
@@ -209,10 +209,12 @@ server_configure(struct http *http)
 	config->max_request_entity_size = (size_t)conf->body_max_bytes;
 	config->http1.upgrade_to_http2 = 0;
 	/* sweep.c knows idle from slow; this one is the net below. */
-	config->http1.req_timeout = (uint64_t)(conf->read_header_timeout_ms +
-	    conf->read_timeout_ms + conf->idle_timeout_ms) + 3600000;
-	host = h2o_config_register_host(config,
-	    h2o_iovec_init(H2O_STRLIT("default")), 65535);
+	config->http1.req_timeout =
+	    (uint64_t)(conf->read_header_timeout_ms + conf->read_timeout_ms +
+		       conf->idle_timeout_ms) +
+	    3600000;
+	host = h2o_config_register_host(
+	    config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
 	handler = (struct server_handler *)h2o_create_handler(
 	    h2o_config_register_path(host, "/", 0), sizeof(*handler));
 	handler->super.on_req = server_on_request;
@@ -224,11 +226,11 @@ void
 server_start(struct http *http)
 {
 	list_init(&http->conns);
-	loop_timer_init(&http->listen_timer, http->loop,
-	    server_on_listen_timer, http);
+	loop_timer_init(
+	    &http->listen_timer, http->loop, server_on_listen_timer, http);
 	server_configure(http);
-	h2o_context_init(&http->context, loop_h2o_base(http->loop),
-	    &http->config);
+	h2o_context_init(
+	    &http->context, loop_h2o_base(http->loop), &http->config);
 	http->accept.ctx = &http->context;
 	http->accept.hosts = http->config.hosts;
 	server_open_listeners(http);

@@ -39,7 +39,7 @@ struct signature {
 	const char *at;
 	struct args *args;
 	struct arg *arg; /* being parsed */
-	size_t type;	 /* its row in signature_types */
+	size_t type;     /* its row in signature_types */
 	struct err *err;
 };
 
@@ -91,8 +91,8 @@ signature_choice(struct signature *s)
 	n = strcspn(s->at, "|), \t\r\n");
 	if (n == 0)
 		return err_set(s->err, "an enum needs values: enum(a|b)");
-	arg->choices = mem_realloc(arg->choices,
-	    (arg->n_choices + 1) * sizeof(*arg->choices));
+	arg->choices = mem_realloc(
+	    arg->choices, (arg->n_choices + 1) * sizeof(*arg->choices));
 	arg->choices[arg->n_choices++] = mem_strndup(s->at, n);
 	s->at += n;
 	return 0;
@@ -119,8 +119,8 @@ signature_type(struct signature *s)
 
 	signature_space(s);
 	n = signature_word(s->at);
-	for (size_t i = 0; i < sizeof(signature_types) /
-		 sizeof(signature_types[0]); i++) {
+	for (size_t i = 0;
+	     i < sizeof(signature_types) / sizeof(signature_types[0]); i++) {
 		const char *name = signature_types[i].name;
 
 		if (strlen(name) != n || strncmp(name, s->at, n) != 0)
@@ -145,7 +145,7 @@ signature_number(const char *at)
 	size_t n = at[0] == '-';
 
 	while (isdigit((unsigned char)at[n]) ||
-	    (at[n] == '.' && isdigit((unsigned char)at[n + 1])))
+	       (at[n] == '.' && isdigit((unsigned char)at[n + 1])))
 		n++;
 	return n;
 }
@@ -166,10 +166,11 @@ signature_bound(struct signature *s, bool *has, int64_t *whole, double *real)
 	errno = 0;
 	*whole = strtoll(digits, NULL, 10);
 	*real = strtod(digits, NULL);
-	well = errno == 0 && (s->arg->type == ARG_NUMBER
-		? span_is_number(digits, n)
-		: span_is_integer(digits, n) &&
-		    (*whole >= 0 || s->arg->type == ARG_INTEGER));
+	well = errno == 0 &&
+	       (s->arg->type == ARG_NUMBER
+		       ? span_is_number(digits, n)
+		       : span_is_integer(digits, n) &&
+			     (*whole >= 0 || s->arg->type == ARG_INTEGER));
 	free(digits);
 	if (!well)
 		return err_set(s->err, "\"%.*s\" is not a bound of %s", (int)n,
@@ -215,8 +216,10 @@ signature_json(struct signature *s)
 	json_t *json;
 	char *text;
 
-	json = json_loads(s->at, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK |
-	    JSON_DECODE_INT_AS_REAL | JSON_REJECT_DUPLICATES, &end);
+	json = json_loads(s->at,
+	    JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_DECODE_INT_AS_REAL |
+		JSON_REJECT_DUPLICATES,
+	    &end);
 	if (json == NULL)
 		return NULL;
 	json_decref(json);
@@ -284,7 +287,7 @@ signature_repeats_twice(const char *pattern)
 		else if (*c == '[' && strchr(c, ']') != NULL)
 			c = strchr(c, ']');
 		else if (strchr("*+?", c[0]) != NULL && c[1] != '\0' &&
-		    strchr("*+?{", c[1]) != NULL)
+			 strchr("*+?{", c[1]) != NULL)
 			return true;
 	}
 	return false;
@@ -344,8 +347,8 @@ signature_name(struct signature *s)
 	for (size_t i = 0; i + 1 < s->args->n; i++)
 		if (s->args->items[i].name_length == n &&
 		    memcmp(s->args->items[i].name, s->at, n) == 0)
-			return err_set(s->err, "\"%.*s\" stands twice", (int)n,
-			    s->at);
+			return err_set(
+			    s->err, "\"%.*s\" stands twice", (int)n, s->at);
 	s->arg->name = mem_strndup(s->at, n);
 	s->arg->name_length = n;
 	s->at += n;
@@ -373,8 +376,8 @@ signature_arg(struct signature *s)
 {
 	struct args *args = s->args;
 
-	args->items = mem_realloc(args->items,
-	    (args->n + 1) * sizeof(*args->items));
+	args->items =
+	    mem_realloc(args->items, (args->n + 1) * sizeof(*args->items));
 	s->arg = &args->items[args->n++];
 	memset(s->arg, 0, sizeof(*s->arg));
 	if (signature_name(s) != 0 || signature_type(s) != 0 ||
@@ -414,8 +417,7 @@ signature_list(struct signature *s)
 struct args *
 args_parse(const char *signature, struct err *err)
 {
-	struct signature s = { .text = signature, .at = signature,
-		.err = err };
+	struct signature s = {.text = signature, .at = signature, .err = err};
 
 	s.args = mem_zalloc(sizeof(*s.args));
 	if (signature_list(&s) != 0)

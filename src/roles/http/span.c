@@ -83,14 +83,14 @@ static void
 span_walk_skip(struct span_walk *walk, char separator)
 {
 	while (walk->at < walk->end &&
-	    (span_is_space(*walk->at) || *walk->at == separator))
+	       (span_is_space(*walk->at) || *walk->at == separator))
 		walk->at++;
 }
 
 static struct span
 span_walk_value(struct span_walk *walk)
 {
-	struct span span = { walk->at, 0 };
+	struct span span = {walk->at, 0};
 
 	walk->at = span_skip_value(walk->at, walk->end);
 	span.length = (size_t)(walk->at - span.text);
@@ -117,8 +117,8 @@ span_walk_next(struct span_walk *walk, struct span *key, struct span *value)
 static char *
 span_unescape(struct span value, size_t *length)
 {
-	json_t *json = json_loadb(value.text, value.length, JSON_DECODE_ANY,
-	    NULL);
+	json_t *json =
+	    json_loadb(value.text, value.length, JSON_DECODE_ANY, NULL);
 	char *text;
 
 	assert(json_is_string(json));

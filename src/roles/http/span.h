@@ -29,8 +29,8 @@ struct span_walk {
 void span_walk_start(struct span_walk *walk, struct span container);
 
 /* False at the end. `key` is a string with its quotes; for an array empty. */
-bool span_walk_next(struct span_walk *walk, struct span *key,
-    struct span *value);
+bool span_walk_next(
+    struct span_walk *walk, struct span *key, struct span *value);
 
 /* The text of a string value, decoded; the caller frees it. NULL if the value
  * is no string. */

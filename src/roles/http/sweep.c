@@ -54,7 +54,7 @@ sweep_phase(const struct conn *conn, const h2o_req_t *req)
 static uint64_t
 sweep_written(int fd)
 {
-	struct tcp_info info = { 0 };
+	struct tcp_info info = {0};
 	socklen_t n = sizeof(info);
 	int queued = 0;
 
@@ -145,7 +145,7 @@ struct sweep_polls {
 static void
 sweep_gone(struct http *http)
 {
-	struct sweep_polls p = { NULL, NULL, 0 };
+	struct sweep_polls p = {NULL, NULL, 0};
 	struct list *n;
 
 	if (http->n_calls == 0)
@@ -177,8 +177,8 @@ sweep_on_timer(struct loop_timer *timer, void *arg)
 	int64_t now = clock_mono_ms();
 
 	loop_timer_start(timer, SWEEP_MS);
-	http->config.http1.callbacks.foreach_request(&http->context,
-	    sweep_on_request, &now);
+	http->config.http1.callbacks.foreach_request(
+	    &http->context, sweep_on_request, &now);
 	sweep_gone(http);
 }
 

@@ -68,8 +68,8 @@ url_hex(char c)
 }
 
 enum url_fault
-url_decode(const char *text, size_t length, bool form, char *out,
-    size_t *out_length)
+url_decode(
+    const char *text, size_t length, bool form, char *out, size_t *out_length)
 {
 	size_t n = 0;
 
@@ -97,8 +97,8 @@ url_decode(const char *text, size_t length, bool form, char *out,
 }
 
 static enum url_fault
-url_field(const char *text, size_t length, char *buf, url_field_fn *field,
-    void *arg)
+url_field(
+    const char *text, size_t length, char *buf, url_field_fn *field, void *arg)
 {
 	const char *eq = memchr(text, '=', length);
 	size_t name_bytes = eq != NULL ? (size_t)(eq - text) : length;
@@ -109,8 +109,8 @@ url_field(const char *text, size_t length, char *buf, url_field_fn *field,
 	fault = url_decode(text, name_bytes, true, buf, &name_length);
 	*value = '\0';
 	if (fault == URL_OK && eq != NULL)
-		fault = url_decode(eq + 1, length - name_bytes - 1, true,
-		    value, &value_length);
+		fault = url_decode(eq + 1, length - name_bytes - 1, true, value,
+		    &value_length);
 	if (fault == URL_OK)
 		field(arg, buf, name_length, value, value_length);
 	return fault;
@@ -131,8 +131,8 @@ url_form(const char *text, size_t length, url_field_fn *field, void *arg)
 		if (stop > text && ++n > URL_FIELDS_MAX)
 			fault = URL_TOO_MANY;
 		else if (stop > text)
-			fault = url_field(text, (size_t)(stop - text), buf,
-			    field, arg);
+			fault = url_field(
+			    text, (size_t)(stop - text), buf, field, arg);
 		text = amp != NULL ? amp + 1 : end;
 	}
 	free(buf);

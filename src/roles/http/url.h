@@ -26,9 +26,9 @@ bool url_split(const char *target, size_t length, struct url *url);
 enum url_fault {
 	URL_OK,
 	URL_BAD_PERCENT, /* "%" without two hex digits */
-	URL_BAD_UTF8,	 /* not UTF-8 once decoded */
-	URL_NUL,	 /* %00: PostgreSQL's text cannot hold it */
-	URL_TOO_MANY	 /* fields of a query */
+	URL_BAD_UTF8,    /* not UTF-8 once decoded */
+	URL_NUL,         /* %00: PostgreSQL's text cannot hold it */
+	URL_TOO_MANY     /* fields of a query */
 };
 
 /* What a fault is, in words. */
@@ -38,8 +38,8 @@ const char *url_fault_text(enum url_fault fault);
  * Decode into `out`, which has room for length + 1 bytes; terminated. With
  * `form` a plus is a space.
  */
-enum url_fault url_decode(const char *text, size_t length, bool form,
-    char *out, size_t *out_length);
+enum url_fault url_decode(
+    const char *text, size_t length, bool form, char *out, size_t *out_length);
 
 /* Called for each field of a form, decoded and terminated, valid only during
  * the call. */
@@ -49,8 +49,8 @@ typedef void url_field_fn(void *arg, const char *name, size_t name_length,
 #define URL_FIELDS_MAX 256
 
 /* "a=1&b&c=%20": each field in order. Stops at the first fault. */
-enum url_fault url_form(const char *text, size_t length, url_field_fn *field,
-    void *arg);
+enum url_fault url_form(
+    const char *text, size_t length, url_field_fn *field, void *arg);
 
 /* True for well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool url_utf8_valid(const char *text, size_t length);
