@@ -3,6 +3,6 @@
  * setters of errors always return -1. Used by scripts/lint only.
  */
 #include "common/base/err.h"
-#define err_set(...) (err_set(__VA_ARGS__), -1)
-#define err_hint(...) (err_hint(__VA_ARGS__), -1)
+#define err_set(...)    (err_set(__VA_ARGS__), -1)
+#define err_hint(...)   (err_hint(__VA_ARGS__), -1)
 #define err_prefix(...) (err_prefix(__VA_ARGS__), -1)

@@ -32,14 +32,14 @@ static int
 prepare_embedded_database(const struct conf *conf, struct err *err)
 {
 	char *dir = conf_embedded_socket_dir(conf);
-	char *conninfo = mem_printf("host='%s' dbname=postgres user=chimp",
-	    dir);
+	char *conninfo =
+	    mem_printf("host='%s' dbname=postgres user=chimp", dir);
 	struct pg_result *r = NULL;
 	struct pg_conn *conn;
 	int rc = -1;
 
-	conn = pg_conn_open(conninfo, "chimpd/prepare",
-	    conf->database.start_timeout_ms, err);
+	conn = pg_conn_open(
+	    conninfo, "chimpd/prepare", conf->database.start_timeout_ms, err);
 	free(conninfo);
 	free(dir);
 	if (conn == NULL)
@@ -76,7 +76,8 @@ prepare_budget(const struct conf *conf, struct pg_conn *conn, struct err *err)
 		return 0;
 	err_set(err,
 	    "this node may open %lld connections (http %lld + worker %lld + "
-	    "cron %lld + subscriber %lld + others %lld), PostgreSQL allows %lld",
+	    "cron %lld + subscriber %lld + others %lld), PostgreSQL allows "
+	    "%lld",
 	    (long long)b.total, (long long)b.http, (long long)b.worker,
 	    (long long)b.cron, (long long)b.subscriber, (long long)b.extra,
 	    (long long)room);
@@ -86,11 +87,10 @@ prepare_budget(const struct conf *conf, struct pg_conn *conn, struct err *err)
 }
 
 static int
-prepare_migrate(const struct conf *conf, struct pg_conn *conn,
-    struct err *err)
+prepare_migrate(const struct conf *conf, struct pg_conn *conn, struct err *err)
 {
-	struct migrate_app *apps = mem_zalloc(
-	    (conf->n_apps + 1) * sizeof(*apps));
+	struct migrate_app *apps =
+	    mem_zalloc((conf->n_apps + 1) * sizeof(*apps));
 	int n = 0, rc;
 
 	for (size_t i = 0; i < conf->n_apps; i++) {
@@ -109,7 +109,7 @@ prepare_register(const struct conf *conf, const char *node_id,
     struct pg_conn *conn, struct err *err)
 {
 	char *apps = conf_apps_json(conf);
-	const char *const values[] = { node_id, conf->node, apps };
+	const char *const values[] = {node_id, conf->node, apps};
 	int rc;
 
 	rc = pg_conn_query(conn, "select chimp.register_apps($1, $2, $3)", 3,
@@ -119,8 +119,7 @@ prepare_register(const struct conf *conf, const char *node_id,
 }
 
 static int
-prepare_database(const struct conf *conf, const char *node_id,
-    struct err *err)
+prepare_database(const struct conf *conf, const char *node_id, struct err *err)
 {
 	bool embedded = strcmp(conf->database.mode, "embedded") == 0;
 	struct pg_conn *conn;

@@ -6,11 +6,11 @@
 #include <string.h>
 
 const struct role *const role_table[] = {
-	&role_http,
-	&role_worker,
-	&role_cron,
-	&role_subscriber,
-	NULL,
+    &role_http,
+    &role_worker,
+    &role_cron,
+    &role_subscriber,
+    NULL,
 };
 
 const struct role *

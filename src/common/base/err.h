@@ -9,7 +9,7 @@
 
 struct err {
 	char message[1024]; /* one line: what failed, on what, why */
-	char hint[512];	    /* what to do; empty if there is nothing to say */
+	char hint[512];     /* what to do; empty if there is nothing to say */
 };
 
 /* Set the message, clear the hint; always returns -1. */

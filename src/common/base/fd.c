@@ -94,8 +94,8 @@ fd_read_all(int fd, size_t max_bytes, size_t *size_bytes)
 }
 
 char *
-fd_read_file(const char *path, size_t max_bytes, size_t *size_bytes,
-    struct err *err)
+fd_read_file(
+    const char *path, size_t max_bytes, size_t *size_bytes, struct err *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char *text = NULL;

@@ -27,7 +27,7 @@ int fd_write_all(int fd, const void *data, size_t size_bytes);
 char *fd_read_all(int fd, size_t max_bytes, size_t *size_bytes);
 
 /* The whole of a file, as fd_read_all; the error names the path. */
-char *fd_read_file(const char *path, size_t max_bytes, size_t *size_bytes,
-    struct err *err);
+char *fd_read_file(
+    const char *path, size_t max_bytes, size_t *size_bytes, struct err *err);
 
 #endif

@@ -17,9 +17,8 @@ struct list {
 	((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 /* Do not remove `n` inside LIST_FOREACH; LIST_FOREACH_SAFE allows it. */
-#define LIST_FOREACH(n, head) \
-	for (n = (head)->next; n != (head); n = n->next)
-#define LIST_FOREACH_SAFE(n, tmp, head) \
+#define LIST_FOREACH(n, head) for (n = (head)->next; n != (head); n = n->next)
+#define LIST_FOREACH_SAFE(n, tmp, head)                    \
 	for (n = (head)->next, tmp = n->next; n != (head); \
 	     n = tmp, tmp = n->next)
 

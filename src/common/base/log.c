@@ -25,10 +25,10 @@ static const struct {
 	const char *name;
 	int priority; /* of syslog(3) */
 } log_levels[] = {
-	[LOG_LEVEL_ERROR] = { "error", 3 },
-	[LOG_LEVEL_WARN] = { "warn", 4 },
-	[LOG_LEVEL_INFO] = { "info", 6 },
-	[LOG_LEVEL_DEBUG] = { "debug", 7 },
+    [LOG_LEVEL_ERROR] = {"error", 3},
+    [LOG_LEVEL_WARN] = {"warn", 4},
+    [LOG_LEVEL_INFO] = {"info", 6},
+    [LOG_LEVEL_DEBUG] = {"debug", 7},
 };
 
 void
@@ -95,8 +95,8 @@ log_time(char *buf, size_t size)
 }
 
 static int
-log_text_line(char *line, size_t size, enum log_level level,
-    const char *message)
+log_text_line(
+    char *line, size_t size, enum log_level level, const char *message)
 {
 	char when[40];
 
@@ -109,8 +109,8 @@ log_text_line(char *line, size_t size, enum log_level level,
 }
 
 static int
-log_json_line(char *line, size_t size, enum log_level level,
-    const char *message)
+log_json_line(
+    char *line, size_t size, enum log_level level, const char *message)
 {
 	char when[40];
 	json_t *o;
@@ -167,13 +167,13 @@ log_vprintf(enum log_level level, const char *fmt, va_list ap)
 	log_write(level, message);
 }
 
-#define LOG_FUNCTION(name, level)              \
-	void name(const char *fmt, ...)        \
-	{                                      \
-		va_list ap;                    \
-		va_start(ap, fmt);             \
-		log_vprintf(level, fmt, ap);   \
-		va_end(ap);                    \
+#define LOG_FUNCTION(name, level)            \
+	void name(const char *fmt, ...)      \
+	{                                    \
+		va_list ap;                  \
+		va_start(ap, fmt);           \
+		log_vprintf(level, fmt, ap); \
+		va_end(ap);                  \
 	}
 
 LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)

@@ -29,8 +29,8 @@ loop_free(struct loop **loop)
 }
 
 void
-loop_io_init(struct loop_io *io, struct loop *loop, int fd, loop_io_fn *cb,
-    void *arg)
+loop_io_init(
+    struct loop_io *io, struct loop *loop, int fd, loop_io_fn *cb, void *arg)
 {
 	assert(fd >= 0);
 	memset(io, 0, sizeof(*io));
@@ -61,8 +61,8 @@ loop_io_done(struct loop_io *io)
 }
 
 void
-loop_timer_init(struct loop_timer *timer, struct loop *loop,
-    loop_timer_fn *cb, void *arg)
+loop_timer_init(
+    struct loop_timer *timer, struct loop *loop, loop_timer_fn *cb, void *arg)
 {
 	memset(timer, 0, sizeof(*timer));
 	timer->loop = loop;

@@ -68,8 +68,8 @@ void loop_free(struct loop **loop);
  * io: init once per descriptor; loop_io_set changes what is watched (0 =
  * nothing); done before the descriptor is closed, accepts a zeroed io.
  */
-void loop_io_init(struct loop_io *io, struct loop *loop, int fd,
-    loop_io_fn *cb, void *arg);
+void loop_io_init(
+    struct loop_io *io, struct loop *loop, int fd, loop_io_fn *cb, void *arg);
 void loop_io_set(struct loop_io *io, int events);
 void loop_io_done(struct loop_io *io);
 
@@ -77,8 +77,8 @@ void loop_io_done(struct loop_io *io);
  * timer: start arms it anew, whether armed or not; ms >= 0. stop accepts an
  * unarmed one; done frees what the backend holds, accepts a zeroed timer.
  */
-void loop_timer_init(struct loop_timer *timer, struct loop *loop,
-    loop_timer_fn *cb, void *arg);
+void loop_timer_init(
+    struct loop_timer *timer, struct loop *loop, loop_timer_fn *cb, void *arg);
 void loop_timer_start(struct loop_timer *timer, int64_t ms);
 void loop_timer_stop(struct loop_timer *timer);
 void loop_timer_done(struct loop_timer *timer);

@@ -46,8 +46,8 @@ loop_event_io_set(struct loop_io *io, int events)
 	if (io->backend != NULL)
 		event_del(io->backend);
 	else
-		io->backend = event_new(loop_event_base(io->loop), io->fd,
-		    what, loop_event_on_io, io);
+		io->backend = event_new(loop_event_base(io->loop), io->fd, what,
+		    loop_event_on_io, io);
 	if (io->backend == NULL)
 		abort();
 	if (events == 0)
@@ -79,11 +79,11 @@ loop_event_on_timer(evutil_socket_t fd, short what, void *arg)
 static void
 loop_event_timer_start(struct loop_timer *timer, int64_t ms)
 {
-	struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
 
 	if (timer->backend == NULL)
-		timer->backend = evtimer_new(loop_event_base(timer->loop),
-		    loop_event_on_timer, timer);
+		timer->backend = evtimer_new(
+		    loop_event_base(timer->loop), loop_event_on_timer, timer);
 	if (timer->backend == NULL || evtimer_add(timer->backend, &tv) != 0)
 		abort();
 }
@@ -117,13 +117,13 @@ loop_event_free(struct loop *loop)
 }
 
 static const struct loop_ops loop_event_ops = {
-	.io_set = loop_event_io_set,
-	.io_done = loop_event_io_done,
-	.timer_start = loop_event_timer_start,
-	.timer_stop = loop_event_timer_stop,
-	.timer_done = loop_event_timer_done,
-	.run = loop_event_run,
-	.free = loop_event_free,
+    .io_set = loop_event_io_set,
+    .io_done = loop_event_io_done,
+    .timer_start = loop_event_timer_start,
+    .timer_stop = loop_event_timer_stop,
+    .timer_done = loop_event_timer_done,
+    .run = loop_event_run,
+    .free = loop_event_free,
 };
 
 struct loop *

@@ -90,8 +90,8 @@ arena_alloc(struct arena *a, size_t size_bytes)
 	void *p;
 
 	if (b == NULL || b->size - b->used < need) {
-		size_t size = need > ARENA_BLOCK_BYTES ? need
-						       : ARENA_BLOCK_BYTES;
+		size_t size =
+		    need > ARENA_BLOCK_BYTES ? need : ARENA_BLOCK_BYTES;
 
 		b = mem_zalloc(sizeof(*b) + size);
 		b->size = size;

@@ -19,10 +19,10 @@ char *mem_strndup(const char *s, size_t length);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Free *p and leave NULL there; accepts NULL. */
-#define mem_free(pp)           \
-	do {                   \
-		free(*(pp));   \
-		*(pp) = NULL;  \
+#define mem_free(pp)          \
+	do {                  \
+		free(*(pp));  \
+		*(pp) = NULL; \
 	} while (0)
 
 /*

@@ -14,21 +14,21 @@
 
 enum msg_type {
 	/* child to master */
-	MSG_READY = 1,	/* the child serves; sent once */
-	MSG_HEARTBEAT,	/* once a second: state, busy, capacity, text */
+	MSG_READY = 1, /* the child serves; sent once */
+	MSG_HEARTBEAT, /* once a second: state, busy, capacity, text */
 	/* master to child */
-	MSG_DRAIN,	/* stop accepting and claiming, finish, exit 0;
-			 * deadline_ms = time left, 0 = no limit */
-	MSG_REOPEN,	/* reopen log files */
-	MSG_LOG_LEVEL,	/* level */
-	MSG_RESCUE	/* the process `birth` is dead: release what it held */
+	MSG_DRAIN,     /* stop accepting and claiming, finish, exit 0;
+			* deadline_ms = time left, 0 = no limit */
+	MSG_REOPEN,    /* reopen log files */
+	MSG_LOG_LEVEL, /* level */
+	MSG_RESCUE     /* the process `birth` is dead: release what it held */
 };
 
 /* What a child is doing, as its heartbeats say. */
 enum msg_state {
 	MSG_STATE_STARTING = 1,
 	MSG_STATE_SERVING,
-	MSG_STATE_WAITING_DB,	/* alive, the database is not reachable */
+	MSG_STATE_WAITING_DB, /* alive, the database is not reachable */
 	MSG_STATE_DRAINING
 };
 
@@ -36,13 +36,13 @@ enum msg_state {
 
 struct msg {
 	uint32_t version;    /* MSG_VERSION */
-	uint32_t type;	     /* enum msg_type */
-	uint32_t slot;	     /* the master's number of the slot */
+	uint32_t type;       /* enum msg_type */
+	uint32_t slot;       /* the master's number of the slot */
 	uint32_t generation; /* of the process in the slot */
-	uint32_t state;	     /* enum msg_state */
-	uint32_t busy;	     /* requests, jobs or lanes in work */
+	uint32_t state;      /* enum msg_state */
+	uint32_t busy;       /* requests, jobs or lanes in work */
 	uint32_t capacity;   /* how many there can be */
-	uint32_t level;	     /* enum log_level */
+	uint32_t level;      /* enum log_level */
 	int64_t deadline_ms;
 	char birth[UUID_TEXT_BYTES];
 	char text[128]; /* what it does, in words, for status lines */

@@ -13,7 +13,10 @@ struct strbuf {
 	size_t room;
 };
 
-#define STRBUF_EMPTY { NULL, 0, 0 }
+#define STRBUF_EMPTY       \
+	{                  \
+		NULL, 0, 0 \
+	}
 
 void strbuf_append(struct strbuf *b, const void *data, size_t size_bytes);
 void strbuf_puts(struct strbuf *b, const char *s);

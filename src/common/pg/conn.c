@@ -26,8 +26,8 @@ struct pg_conn {
 static void
 conn_notice(void *arg, const PGresult *res)
 {
-	const char *severity = PQresultErrorField(res,
-	    PG_DIAG_SEVERITY_NONLOCALIZED);
+	const char *severity =
+	    PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
 	const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
 
 	(void)arg;
@@ -65,13 +65,13 @@ conn_worth_waiting(PGconn *pg)
 	/* "invalid port number" and the like are found after parsing. */
 	if (strstr(message, "FATAL:") == NULL)
 		return strstr(message, "password") == NULL &&
-		    strstr(message, "invalid ") == NULL;
+		       strstr(message, "invalid ") == NULL;
 	return strstr(message, "starting up") != NULL ||
-	    strstr(message, "not yet accepting connections") != NULL ||
-	    strstr(message, "shutting down") != NULL ||
-	    strstr(message, "recovery") != NULL ||
-	    strstr(message, "too many") != NULL ||
-	    strstr(message, "connection slots") != NULL;
+	       strstr(message, "not yet accepting connections") != NULL ||
+	       strstr(message, "shutting down") != NULL ||
+	       strstr(message, "recovery") != NULL ||
+	       strstr(message, "too many") != NULL ||
+	       strstr(message, "connection slots") != NULL;
 }
 
 /* PQconnectPoll until done or the deadline: PQconnectdb has no time-out of
@@ -82,9 +82,8 @@ conn_poll(PGconn *pg, int64_t deadline_ms)
 	PostgresPollingStatusType s = PGRES_POLLING_WRITING;
 
 	while (s == PGRES_POLLING_READING || s == PGRES_POLLING_WRITING) {
-		struct pollfd p = { .fd = PQsocket(pg),
-			.events = s == PGRES_POLLING_READING ? POLLIN
-							     : POLLOUT };
+		struct pollfd p = {.fd = PQsocket(pg),
+		    .events = s == PGRES_POLLING_READING ? POLLIN : POLLOUT};
 		int64_t left = deadline_ms - clock_mono_ms();
 
 		if (left <= 0 || p.fd < 0)
@@ -95,13 +94,12 @@ conn_poll(PGconn *pg, int64_t deadline_ms)
 }
 
 static PGconn *
-conn_attempt(const char *conninfo, const char *application_name,
-    int64_t deadline_ms)
+conn_attempt(
+    const char *conninfo, const char *application_name, int64_t deadline_ms)
 {
-	const char *const keys[] = { "dbname", "application_name",
-		"client_encoding", NULL };
-	const char *const values[] = { conninfo, application_name, "UTF8",
-		NULL };
+	const char *const keys[] = {
+	    "dbname", "application_name", "client_encoding", NULL};
+	const char *const values[] = {conninfo, application_name, "UTF8", NULL};
 	PGconn *pg = PQconnectStartParams(keys, values, 1);
 
 	if (pg == NULL)
@@ -125,7 +123,8 @@ pg_conn_open(const char *conninfo, const char *application_name,
 	if (parsed == NULL) {
 		conn_one_line(parse_error);
 		err_set(err, "database.url is malformed: %s", parse_error);
-		err_hint(err, "write postgres://USER:PASSWORD@HOST:PORT/DATABASE");
+		err_hint(
+		    err, "write postgres://USER:PASSWORD@HOST:PORT/DATABASE");
 		PQfreemem(parse_error);
 		return NULL;
 	}
@@ -156,8 +155,8 @@ pg_conn_open(const char *conninfo, const char *application_name,
 	PQsetNoticeReceiver(pg, conn_notice, NULL);
 	conn = mem_zalloc(sizeof(*conn));
 	conn->pg = pg;
-	if (pg_conn_script(conn, "set search_path = pg_catalog; set jit = off",
-		err) != 0)
+	if (pg_conn_script(
+		conn, "set search_path = pg_catalog; set jit = off", err) != 0)
 		pg_conn_close(&conn);
 	return conn;
 }

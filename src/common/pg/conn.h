@@ -18,8 +18,8 @@ struct pg_conn;
  * up, it tries again until then; a malformed conninfo, a refused password, a
  * missing role or database end at once.
  */
-struct pg_conn *pg_conn_open(const char *conninfo,
-    const char *application_name, int64_t timeout_ms, struct err *err);
+struct pg_conn *pg_conn_open(const char *conninfo, const char *application_name,
+    int64_t timeout_ms, struct err *err);
 void pg_conn_close(struct pg_conn **conn);
 
 /* One statement with text parameters; *result may be NULL to drop it, else

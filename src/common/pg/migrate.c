@@ -69,7 +69,7 @@ static int
 migrate_recorded(struct pg_conn *conn, const char *app, const char *name,
     const char *text, struct err *err)
 {
-	const char *const values[] = { app, name, text };
+	const char *const values[] = {app, name, text};
 	struct pg_result *r;
 	int state = 0;
 
@@ -89,7 +89,7 @@ migrate_record(struct pg_conn *conn, const char *app, const char *name,
     const char *text, struct err *err)
 {
 	char oldest[16], number[16];
-	const char *const values[] = { app, name, text, oldest, number };
+	const char *const values[] = {app, name, text, oldest, number};
 
 	snprintf(oldest, sizeof(oldest), "%d",
 	    app[0] == '\0' ? migrate_oldest_binary(text) : 0);
@@ -186,14 +186,14 @@ migrate_functions(struct pg_conn *conn, struct err *err)
 		0, NULL, &r, err) != 0)
 		goto out;
 	newer = pg_int(r, 0, 0) > migrate_newest_own();
-	state = migrate_recorded(conn, MIGRATE_OWN, MIGRATE_FUNCTIONS,
-	    strbuf_str(&all), err);
+	state = migrate_recorded(
+	    conn, MIGRATE_OWN, MIGRATE_FUNCTIONS, strbuf_str(&all), err);
 	if (state < 0)
 		goto out;
 	rc = newer || state == 1
-	    ? 0
-	    : migrate_apply(conn, MIGRATE_OWN, MIGRATE_FUNCTIONS,
-		  strbuf_str(&all), strbuf_str(&all), err);
+		 ? 0
+		 : migrate_apply(conn, MIGRATE_OWN, MIGRATE_FUNCTIONS,
+		       strbuf_str(&all), strbuf_str(&all), err);
 out:
 	pg_result_free(&r);
 	strbuf_done(&all);
@@ -219,7 +219,7 @@ migrate_is_sql(const struct dirent *e)
 	size_t n = strlen(e->d_name);
 
 	return e->d_name[0] != '.' && n > 4 &&
-	    strcmp(e->d_name + n - 4, ".sql") == 0;
+	       strcmp(e->d_name + n - 4, ".sql") == 0;
 }
 
 /* By bytes: the same everywhere, whatever the locale. */
@@ -248,8 +248,8 @@ migrate_app_file(struct pg_conn *conn, const struct migrate_app *app,
 }
 
 static int
-migrate_app(struct pg_conn *conn, const struct migrate_app *app,
-    struct err *err)
+migrate_app(
+    struct pg_conn *conn, const struct migrate_app *app, struct err *err)
 {
 	struct dirent **files;
 	int n, rc = 0;

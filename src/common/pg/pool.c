@@ -27,7 +27,7 @@ struct member {
 	struct pg_pool *pool;
 	struct pg_link *link;
 	enum member_state state;
-	bool up; /* READY since the last on_lost */
+	bool up;                /* READY since the last on_lost */
 	int64_t end_of_life_ms; /* CLOCK_MONOTONIC, as all below */
 	int64_t idle_since_ms;
 };
