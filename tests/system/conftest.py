@@ -1,5 +1,7 @@
 """Fixtures of the system tests. The pieces are in harness/."""
 
+import os
+import pathlib
 import shutil
 
 import pytest
@@ -7,21 +9,33 @@ import pytest
 from harness import procs
 from harness.app import App, copy_orders
 from harness.chimpd import Chimpd, chimpctl, configuration
-from harness.cluster import Cluster, temp_dir
+from harness.cluster import Cluster, initdb, temp_dir
 from harness.http import Client
 from harness.settings import CHIMPD, PATIENCE
+
+
+TEMPLATE = "CHIMP_TEST_TEMPLATE"  # tells xdist's processes where it is
 
 
 def pytest_sessionstart(session):
     if not CHIMPD.exists():
         pytest.exit(f"{CHIMPD} is missing: run make, or set CHIMP_BUILDDIR", 2)
+    if not hasattr(session.config, "workerinput"):
+        top = temp_dir("template")
+        initdb(top / "data")
+        os.environ[TEMPLATE] = str(top / "data")
     procs.become_subreaper()
+
+
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput") and TEMPLATE in os.environ:
+        shutil.rmtree(pathlib.Path(os.environ[TEMPLATE]).parent)
 
 
 @pytest.fixture(scope="session")
 def cluster():
     """A PostgreSQL for all tests of this process. Do not stop it."""
-    server = Cluster()
+    server = Cluster(os.environ[TEMPLATE])
     yield server
     server.destroy()
 
@@ -29,7 +43,7 @@ def cluster():
 @pytest.fixture
 def own_cluster():
     """A PostgreSQL for one test, which may stop it."""
-    server = Cluster()
+    server = Cluster(os.environ[TEMPLATE])
     yield server
     server.destroy()
 

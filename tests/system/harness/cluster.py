@@ -46,18 +46,23 @@ def as_user(**options):
     return options
 
 
+def initdb(data):
+    subprocess.run(
+        [PG_BINDIR / "initdb", "-D", data, "-U", "postgres", "-A", "trust",
+         "-E", "UTF8", "--locale=C", "--no-sync"],
+        check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        cwd="/", **as_user())
+    (data / "pg_hba.conf").write_text(HBA)
+
+
 class Cluster:
-    def __init__(self):
+    def __init__(self, template):
+        """template: a folder in which initdb has run; copying it is cheap."""
         self.dir = temp_dir("pg")
         self.data = self.dir / "data"
         self.numbers = itertools.count(1)
         self.process = None
-        subprocess.run(
-            [PG_BINDIR / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust",
-             "-E", "UTF8", "--locale=C", "--no-sync"],
-            check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            cwd="/", **as_user())
-        (self.data / "pg_hba.conf").write_text(HBA)
+        subprocess.run(["cp", "-a", template, self.data], check=True)
         self.start()
         self.admin("create role app login")
         self.admin("create role secretive login password 'right'")
