@@ -17,18 +17,18 @@ from harness.settings import CHIMPD, PATIENCE
 TEMPLATE = "CHIMP_TEST_TEMPLATE"  # tells xdist's processes where it is
 
 
-def pytest_sessionstart(session):
+def pytest_configure(config):
     if not CHIMPD.exists():
         pytest.exit(f"{CHIMPD} is missing: run make, or set CHIMP_BUILDDIR", 2)
-    if not hasattr(session.config, "workerinput"):
+    if not hasattr(config, "workerinput"):
         top = temp_dir("template")
         initdb(top / "data")
         os.environ[TEMPLATE] = str(top / "data")
     procs.become_subreaper()
 
 
-def pytest_sessionfinish(session):
-    if not hasattr(session.config, "workerinput") and TEMPLATE in os.environ:
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput") and TEMPLATE in os.environ:
         shutil.rmtree(pathlib.Path(os.environ[TEMPLATE]).parent)
 
 
