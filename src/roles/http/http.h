@@ -67,6 +67,8 @@ struct http {
 	/* line.c */
 	struct list waiting; /* calls without a link, the oldest first */
 	struct list running; /* calls with one */
+	int n_held;          /* of those waiting: kept back by line.c */
+	int n_slow;          /* of those waiting: slow, in the pool's line */
 	struct loop_timer wait_timer;
 
 	struct loop_timer sweep_timer;

@@ -13,7 +13,8 @@ enum {
 	LINE_WEIGHT = 8     /* of the past in the average */
 };
 
-int
+/* The share of `max` connections that slow calls may hold. */
+static int
 line_slow_max(int max)
 {
 	return max > 2 ? max - 2 : 1;
@@ -40,13 +41,14 @@ line_call(struct list *n)
 	return LIST_ENTRY(n, struct call, ticket.node);
 }
 
-/* Calls that are running and slow; *same: of those, the endpoint's own. */
+/* Slow calls that have a connection or are about to; *same: of those that
+ * have one, the endpoint's own. */
 static int
 line_count_slow(struct http *http, const struct endpoint *e, int *same)
 {
 	int64_t now = clock_mono_ms();
 	struct list *n;
-	int count = 0;
+	int count = http->n_slow;
 
 	*same = 0;
 	LIST_FOREACH (n, &http->running) {
@@ -95,6 +97,12 @@ line_set_place(struct call *call, enum line_place place)
 	struct http *http = call->http;
 	struct line_ticket *t = &call->ticket;
 
+	http->n_held += (place == LINE_HELD) - (t->place == LINE_HELD);
+	if (t->place == LINE_POOL && t->slow)
+		http->n_slow--;
+	t->slow = line_is_slow(call->endpoint);
+	if (place == LINE_POOL && t->slow)
+		http->n_slow++;
 	/* A held one that goes on to the pool's line keeps its turn. */
 	if (t->place == LINE_HELD && place == LINE_POOL) {
 		t->place = place;
@@ -134,17 +142,6 @@ line_enter_pool(struct call *call)
 		: "the database is not reachable");
 }
 
-static int
-line_length(const struct http *http)
-{
-	const struct list *n;
-	int count = 0;
-
-	LIST_FOREACH (n, &http->waiting)
-		count++;
-	return count;
-}
-
 void
 line_join(struct call *call)
 {
@@ -155,7 +152,7 @@ line_join(struct call *call)
 	call->ticket.waiter.arg = call;
 	if (line_may_run(call))
 		line_enter_pool(call);
-	else if (line_length(http) < http->conf->max_requests_waiting)
+	else if (http->n_held < http->conf->max_requests_waiting)
 		line_set_place(call, LINE_HELD);
 	else
 		call_refused(call, "too many slow requests are at work");

@@ -24,6 +24,7 @@ struct line_ticket {
 	struct list node; /* of http->waiting or http->running */
 	enum line_place place;
 	struct pg_waiter waiter;
+	bool slow;        /* judged so when it came to the pool's line */
 	int64_t since_ms; /* in its place; CLOCK_MONOTONIC */
 };
 
@@ -41,8 +42,5 @@ void line_release(struct call *call);
 
 void line_init(struct http *http);
 void line_done(struct http *http);
-
-/* The share of `max` connections that slow calls may hold. Pure. */
-int line_slow_max(int max);
 
 #endif
