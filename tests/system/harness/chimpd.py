@@ -13,7 +13,7 @@ from .settings import AS_ROOT, CHIMPCTL, CHIMPD, PATIENCE, USER
 from .wait import until
 
 SANITIZER_REPORT = re.compile(
-    "ERROR: AddressSanitizer|ERROR: LeakSanitizer|runtime error:|DEADLYSIGNAL")
+    "AddressSanitizer|LeakSanitizer|runtime error:|DEADLYSIGNAL")
 
 # What a developer's shell may hold and chimpd would obey.
 FOREIGN = re.compile("^(CHIMPBASE_|PG|DATABASE_URL$|PORT$|DISABLE_BACKGROUND)")
