@@ -7,6 +7,7 @@
 #include "common/base/err.h"
 #include "common/base/strbuf.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* The section that knows the key which was written in the wrong one. */
@@ -17,6 +18,7 @@ owner_of(const struct conf_section *in, const char *name)
 
 	if (key != NULL && conf_key_in_file(key))
 		return in;
+	assert(in->n_subs == 0 || in->subs != NULL);
 	for (size_t i = 0; i < in->n_subs; i++) {
 		const struct conf_section *s = owner_of(&in->subs[i], name);
 
