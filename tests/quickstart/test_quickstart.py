@@ -26,11 +26,21 @@ procs.become_subreaper()
 CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8"}
 
 
+def files_of_tree():
+    """What git knows; without git, all that nothing here has made."""
+    try:
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"],
+                                cwd=SRCDIR, capture_output=True, check=True).stdout
+        return [pathlib.Path(name) for name in listed.decode().split("\0") if name]
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        made = re.compile("(build.*|var|autom4te.cache)$")
+        return [path.relative_to(SRCDIR) for path in SRCDIR.rglob("*")
+                if not made.match(path.relative_to(SRCDIR).parts[0])]
+
+
 def copy_tree(target):
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=SRCDIR,
-                            capture_output=True, check=True).stdout
-    for name in listed.decode().split("\0"):
-        if name and (SRCDIR / name).is_file():
+    for name in files_of_tree():
+        if (SRCDIR / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(SRCDIR / name, target / name)
 
