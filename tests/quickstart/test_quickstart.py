@@ -33,7 +33,8 @@ def files_of_tree():
                                 cwd=SRCDIR, capture_output=True, check=True).stdout
         return [pathlib.Path(name) for name in listed.decode().split("\0") if name]
     except (FileNotFoundError, subprocess.CalledProcessError):
-        made = re.compile("(build.*|var|autom4te.cache)$")
+        made = re.compile(r"(build.*|var|auto.*\.cache|aclocal\.m4|config(ure|\.h\.in)~?"
+                          r"|Makefile\.in)$")
         return [path.relative_to(SRCDIR) for path in SRCDIR.rglob("*")
                 if not made.match(path.relative_to(SRCDIR).parts[0])]
 
