@@ -138,9 +138,11 @@ def orders(cluster):
     try:
         yield Orders(daemon.start(), made)
     finally:
-        daemon.finish()
-        made.drop()
-        shutil.rmtree(path)
+        try:
+            daemon.finish()
+        finally:
+            made.drop()
+            shutil.rmtree(path)
 
 
 # --- figures -------------------------------------------------------------------
