@@ -71,10 +71,11 @@ def test_t_refuses_a_bad_configuration_with_file_line_and_reason(folder, line, s
 ])
 def test_t_refuses_what_only_a_role_understands(folder, app, said):
     path = folder / "chimpd.conf"
-    path.write_text(f'app "x" {{ {app} }}\n')
+    path.write_text(f'node = "n"\napp "x" {{ {app} }}\n')
     done = run("-c", path, "-t")
     assert done.status == 1, done
     assert done.err.count("\n") == 1, done
+    assert f"{path}:2: " in done.err, done
     for word in said:
         assert word in done.err, done
 

@@ -99,6 +99,7 @@ struct conf_action {
 	struct conf_handler handler;
 	char *args; /* signature, "" = the input passes unchecked */
 	bool readonly;
+	char *at; /* "FILE:LINE" of args or the action, for messages */
 };
 
 struct conf_route {
@@ -106,6 +107,7 @@ struct conf_route {
 	struct conf_handler handler; /* action or sql */
 	char *args; /* signature when the route names sql itself */
 	bool readonly;
+	char *at;       /* "FILE:LINE" */
 	int64_t status; /* of a success with a result; 200 */
 };
 
@@ -132,7 +134,7 @@ struct conf_subscription {
 	struct conf_handler handler;
 	struct conf_retry retry;
 	int64_t lanes;
-	int64_t batch;    /* events per transaction at most */
+	int64_t batch;    /* events read and sent at once at most */
 	char *from;       /* "now" or "beginning" */
 	char *on_failure; /* "park" or "pause" */
 	bool idempotent;  /* accepted; always so for sql handlers */
@@ -140,6 +142,7 @@ struct conf_subscription {
 
 struct conf_schedule { /* cron "name" { ... } */
 	char *name;
+	char *at;       /* "FILE:LINE" */
 	char *schedule; /* the expression */
 	char *timezone;
 	struct conf_handler handler;

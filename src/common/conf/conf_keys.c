@@ -200,6 +200,7 @@ static const struct conf_key subscriber_keys[] = {
 static const struct conf_key action_keys[] = {
 	HANDLER_KEYS(conf_action),
 	INPUT_KEYS(conf_action),
+	{ "at", CONF_STRING, AT(conf_action, at), .flags = CONF_INTERNAL },
 };
 
 static const struct conf_key route_keys[] = {
@@ -208,6 +209,7 @@ static const struct conf_key route_keys[] = {
 	{ "status", CONF_INT, AT(conf_route, status), .def = "200",
 	  .min = 200, .max = 299,
 	  .help = "of an answer with a result" },
+	{ "at", CONF_STRING, AT(conf_route, at), .flags = CONF_INTERNAL },
 };
 
 static const struct conf_key queue_keys[] = {
@@ -234,7 +236,7 @@ static const struct conf_key subscription_keys[] = {
 	  .help = "ordered shares that are handled side by side" },
 	{ "batch", CONF_INT, AT(conf_subscription, batch), .def = "32",
 	  .min = 1, .max = 1000,
-	  .help = "events per transaction at most" },
+	  .help = "events read and sent at once; each is a transaction" },
 	{ "from", CONF_CHOICE, AT(conf_subscription, from), .def = "now",
 	  .choices = "now|beginning",
 	  .help = "where a new subscription begins" },
@@ -261,6 +263,7 @@ static const struct conf_key schedule_keys[] = {
 	{ "jitter", CONF_DURATION, AT(conf_schedule, jitter_ms),
 	  .def = "0s", .min = 0, .max = DAY,
 	  .help = "spread firings over so long" },
+	{ "at", CONF_STRING, AT(conf_schedule, at), .flags = CONF_INTERNAL },
 };
 
 static const struct conf_key app_keys[] = {

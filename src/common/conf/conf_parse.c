@@ -21,6 +21,31 @@ name_node(struct conf *conf)
 	conf->node = arena_strdup(conf->arena, host);
 }
 
+/* Where a registration stands, for roles that find fault with it later. */
+static char *
+place(const struct conf_draft *draft, const void *base, const char *key)
+{
+	const struct conf_node *node = conf_draft_node(draft, base);
+	const char *where = conf_node_given(node, key)->where;
+
+	return arena_strdup(
+	    draft->conf->arena, where != NULL ? where : node->where);
+}
+
+static void
+complete_app(const struct conf_draft *draft, struct conf_app *app)
+{
+	app->dir =
+	    arena_strdup(draft->conf->arena, conf_draft_node(draft, app)->dir);
+	for (size_t i = 0; i < app->n_actions; i++)
+		app->actions[i].at = place(draft, &app->actions[i], "args");
+	for (size_t i = 0; i < app->n_routes; i++)
+		app->routes[i].at = place(draft, &app->routes[i], "args");
+	for (size_t i = 0; i < app->n_schedules; i++)
+		app->schedules[i].at =
+		    place(draft, &app->schedules[i], "schedule");
+}
+
 /* What a file does not say. */
 static void
 complete(const struct conf_draft *draft, const char *path)
@@ -30,8 +55,7 @@ complete(const struct conf_draft *draft, const char *path)
 	conf->path = arena_strdup(conf->arena, path);
 	name_node(conf);
 	for (size_t i = 0; i < conf->n_apps; i++)
-		conf->apps[i].dir = arena_strdup(
-		    conf->arena, conf_draft_node(draft, &conf->apps[i])->dir);
+		complete_app(draft, &conf->apps[i]);
 }
 
 static int

@@ -454,8 +454,8 @@ cron_check_app(const struct conf_app *app, struct err *err)
 
 		if (cron_check(s->schedule, s->timezone, err) != 0 ||
 		    cron_check_misfire(s->misfire, err) != 0)
-			return err_prefix(
-			    err, "app \"%s\": cron \"%s\"", app->name, s->name);
+			return err_prefix(err, "%s: app \"%s\": cron \"%s\"",
+			    s->at, app->name, s->name);
 	}
 	return 0;
 }

@@ -26,94 +26,34 @@ enum {
 	    sizeof(endpoint_built_in) / sizeof(endpoint_built_in[0])
 };
 
-/* Actions may name actions; more than this is a ring. */
-enum { ENDPOINT_ACTIONS_MAX = 16 };
-
-static const struct conf_action *
-endpoint_action(const struct conf *conf, const char *name)
-{
-	for (size_t i = 0; i < conf->n_apps; i++)
-		for (size_t j = 0; j < conf->apps[i].n_actions; j++)
-			if (strcmp(conf->apps[i].actions[j].name, name) == 0)
-				return &conf->apps[i].actions[j];
-	return NULL;
-}
-
-static bool
-endpoint_is_set(const char *text)
-{
-	return text != NULL && text[0] != '\0';
-}
-
-/* What a route calls in the end: function, args and readonly of the route
- * itself or of the first action that it names. */
-struct endpoint_call {
-	const char *function;
-	const char *args;
-	bool readonly;
-};
-
+/* conf_parse has resolved an action to its function, args and readonly. */
 static int
-endpoint_resolve(const struct conf *conf, const struct conf_route *route,
-    struct endpoint_call *call, struct err *err)
+endpoint_init(
+    struct endpoint *e, const struct conf_route *route, struct err *err)
 {
-	const struct conf_handler *handler = &route->handler;
-	const struct conf_action *action;
-
-	call->args = route->args;
-	call->readonly = route->readonly;
-	for (int i = 0; !endpoint_is_set(handler->sql); i++) {
-		if (!endpoint_is_set(handler->action))
-			return err_set(err, "it names neither sql nor action");
-		action = endpoint_action(conf, handler->action);
-		if (action == NULL)
-			return err_set(
-			    err, "there is no action \"%s\"", handler->action);
-		if (i == ENDPOINT_ACTIONS_MAX)
-			return err_set(err, "action \"%s\" leads to itself",
-			    handler->action);
-		if (i == 0 && !endpoint_is_set(call->args))
-			call->args = action->args;
-		call->readonly = call->readonly || action->readonly;
-		handler = &action->handler;
-	}
-	call->function = handler->sql;
-	return 0;
-}
-
-static int
-endpoint_init(struct endpoint *e, const struct conf *conf,
-    const struct conf_route *route, struct err *err)
-{
-	struct endpoint_call call = {NULL, NULL, false};
-
 	e->pattern = route->pattern;
 	e->kind = ENDPOINT_CALL;
 	e->status = (int)route->status;
-	if (endpoint_resolve(conf, route, &call, err) != 0)
-		return -1;
-	e->readonly = call.readonly;
-	if (!sql_handler_valid(call.function))
-		return err_set(
-		    err, "\"%s\" is not schema.function", call.function);
-	if (endpoint_is_set(call.args)) {
-		e->args = args_parse(call.args, err);
+	e->readonly = route->readonly;
+	if (route->args[0] != '\0') {
+		e->args = args_parse(route->args, err);
 		if (e->args == NULL)
-			return -1;
+			return err_prefix(err, "route \"%s\"", route->pattern);
 	}
-	e->stmt = sql_handler_action(call.function);
+	e->stmt = sql_handler_action(route->handler.sql);
 	return 0;
 }
 
 static int
-endpoints_add(struct endpoints *all, const struct conf *conf,
+endpoints_add(struct endpoints *all, const struct conf_app *app,
     const struct conf_route *route, struct err *err)
 {
 	struct endpoint *e = &all->items[all->n++];
 
-	if (endpoint_init(e, conf, route, err) != 0)
-		return err_prefix(err, "route \"%s\"", route->pattern);
-	return router_add(all->router, e->pattern, e, err);
+	if (endpoint_init(e, route, err) == 0 &&
+	    router_add(all->router, e->pattern, e, err) == 0)
+		return 0;
+	return err_prefix(err, "%s: app \"%s\"", route->at, app->name);
 }
 
 static void
@@ -147,10 +87,8 @@ endpoints_new(const struct conf *conf, struct err *err)
 		const struct conf_app *app = &conf->apps[i];
 
 		for (size_t j = 0; j < app->n_routes && all != NULL; j++) {
-			if (endpoints_add(all, conf, &app->routes[j], err) == 0)
-				continue;
-			err_prefix(err, "app \"%s\"", app->name);
-			endpoints_free(&all);
+			if (endpoints_add(all, app, &app->routes[j], err) != 0)
+				endpoints_free(&all);
 		}
 	}
 	return all;

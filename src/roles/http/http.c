@@ -19,9 +19,9 @@ http_check_actions(const struct conf_app *app, struct err *err)
 	for (size_t i = 0; i < app->n_actions; i++) {
 		const struct conf_action *action = &app->actions[i];
 
-		if (action->args != NULL && args_check(action->args, err) != 0)
-			return err_prefix(err, "app \"%s\": action \"%s\"",
-			    app->name, action->name);
+		if (args_check(action->args, err) != 0)
+			return err_prefix(err, "%s: app \"%s\": action \"%s\"",
+			    action->at, app->name, action->name);
 	}
 	return 0;
 }
