@@ -107,3 +107,53 @@ sql_handler_free(struct pg_stmt **stmt)
 	free((void *)(uintptr_t)(*stmt)->sql);
 	mem_free(stmt);
 }
+
+/* --- kept statements --- */
+
+struct sql_kept {
+	struct list node;
+	char *function;
+	struct pg_stmt *stmt;
+};
+
+void
+sql_handlers_init(
+    struct sql_handlers *h, struct pg_stmt *(*make)(const char *function))
+{
+	list_init(&h->all);
+	h->make = make;
+}
+
+const struct pg_stmt *
+sql_handlers_get(struct sql_handlers *h, const char *function)
+{
+	struct sql_kept *kept;
+	struct list *n;
+
+	LIST_FOREACH (n, &h->all) {
+		kept = LIST_ENTRY(n, struct sql_kept, node);
+		if (strcmp(kept->function, function) == 0)
+			return kept->stmt;
+	}
+	if (!sql_handler_valid(function))
+		return NULL;
+	kept = mem_zalloc(sizeof(*kept));
+	kept->function = mem_strdup(function);
+	kept->stmt = h->make(function);
+	list_append(&h->all, &kept->node);
+	return kept->stmt;
+}
+
+void
+sql_handlers_done(struct sql_handlers *h)
+{
+	struct list *n;
+
+	while ((n = list_shift(&h->all)) != NULL) {
+		struct sql_kept *kept = LIST_ENTRY(n, struct sql_kept, node);
+
+		sql_handler_free(&kept->stmt);
+		free(kept->function);
+		free(kept);
+	}
+}

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "common/base/list.h"
 #include "common/pg/link.h"
 
 /* True for "schema.function" made of letters, digits, _ and $. */
@@ -28,5 +29,24 @@ struct pg_stmt *sql_handler_job(const char *function);
 struct pg_stmt *sql_handler_event(const char *function);
 
 void sql_handler_free(struct pg_stmt **stmt);
+
+/*
+ * The statements of one kind by function, each made once and kept until
+ * sql_handlers_done: links may hold them. For roles that learn from the
+ * database what to run.
+ */
+struct sql_handlers {
+	struct list all;
+	struct pg_stmt *(*make)(const char *function);
+};
+
+void sql_handlers_init(
+    struct sql_handlers *h, struct pg_stmt *(*make)(const char *function));
+
+/* NULL if it is no valid name: a row may have been written by hand. */
+const struct pg_stmt *sql_handlers_get(
+    struct sql_handlers *h, const char *function);
+
+void sql_handlers_done(struct sql_handlers *h);
 
 #endif

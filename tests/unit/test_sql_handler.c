@@ -6,6 +6,7 @@
 #include <check.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 /* clang-format off */
 static const struct {
@@ -57,6 +58,21 @@ START_TEST(test_statements)
 }
 END_TEST
 
+START_TEST(test_a_statement_is_made_once_per_function)
+{
+	struct sql_handlers h;
+	const struct pg_stmt *audit;
+
+	sql_handlers_init(&h, sql_handler_event);
+	audit = sql_handlers_get(&h, "orders.audit");
+	ck_assert_ptr_nonnull(strstr(audit->sql, "lane_advance"));
+	ck_assert_ptr_eq(sql_handlers_get(&h, "orders.audit"), audit);
+	ck_assert_ptr_ne(sql_handlers_get(&h, "orders.other"), audit);
+	ck_assert_ptr_null(sql_handlers_get(&h, "no; drop"));
+	sql_handlers_done(&h);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -67,6 +83,7 @@ main(void)
 
 	tcase_add_test(tc, test_valid_names);
 	tcase_add_test(tc, test_statements);
+	tcase_add_test(tc, test_a_statement_is_made_once_per_function);
 	suite_add_tcase(s, tc);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

@@ -10,7 +10,6 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/strbuf.h"
-#include "handlers/sql.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -28,34 +27,6 @@ static const struct pg_stmt claim_stmt = {"lanes_claim",
     "from chimp.lanes_claim($1, $2)",
     2};
 
-/* The statement of a handler; kept for the life of the process, since links
- * may hold it. */
-struct claim_handler {
-	struct list node;
-	char *function;
-	struct pg_stmt *stmt;
-};
-
-static const struct pg_stmt *
-claim_handler(struct subscriber *sub, const char *function)
-{
-	struct claim_handler *h;
-	struct list *n;
-
-	LIST_FOREACH (n, &sub->handlers) {
-		h = LIST_ENTRY(n, struct claim_handler, node);
-		if (strcmp(h->function, function) == 0)
-			return h->stmt;
-	}
-	if (!sql_handler_valid(function))
-		return NULL;
-	h = mem_zalloc(sizeof(*h));
-	h->function = mem_strdup(function);
-	h->stmt = sql_handler_event(function);
-	list_append(&sub->handlers, &h->node);
-	return h->stmt;
-}
-
 static void
 claim_row(struct subscriber *sub, const struct pg_result *r, int i)
 {
@@ -64,7 +35,7 @@ claim_row(struct subscriber *sub, const struct pg_result *r, int i)
 	    .epoch = pg_int(r, i, 1),
 	    .subscription = pg_value(r, i, 2),
 	    .number = (int)pg_int(r, i, 3),
-	    .handler = claim_handler(sub, pg_value(r, i, 4)),
+	    .handler = sql_handlers_get(&sub->handlers, pg_value(r, i, 4)),
 	    .batch = (int)pg_int(r, i, 5),
 	};
 	struct lane *lane = lane_find(sub, claim.id);

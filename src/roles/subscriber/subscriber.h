@@ -19,6 +19,7 @@
 #include "common/base/list.h"
 #include "common/base/loop.h"
 #include "common/conf/conf.h"
+#include "handlers/sql.h"
 #include "roles/role.h"
 #include "roles/subscriber/lane.h"
 
@@ -56,7 +57,7 @@ struct subscriber {
 	struct list lanes;                 /* all, by lane.all_node */
 	struct list by_state[LANE_STATES]; /* each lane on one of them */
 	int n_lanes[LANE_STATES];
-	struct list handlers;                /* statements by function */
+	struct sql_handlers handlers;
 	struct runner *runners[SUB_RUNNERS]; /* NULL = never opened */
 };
 

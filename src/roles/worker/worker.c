@@ -4,7 +4,6 @@
 #include "roles/worker/worker.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "handlers/sql.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -63,7 +62,7 @@ worker_start(struct child *child, struct err *err)
 	w->mean_us = -1;
 	for (int i = 0; i < JOB_STATES; i++)
 		list_init(&w->jobs[i]);
-	list_init(&w->handlers);
+	sql_handlers_init(&w->handlers, sql_handler_job);
 	worker_run_start(w);
 	worker_claim_start(w);
 	worker_settle_start(w);
@@ -182,20 +181,13 @@ static void
 worker_done(struct child *child)
 {
 	struct worker *w = child->state;
-	struct list *n;
 
 	worker_run_done(w);
 	worker_claim_done(w);
 	worker_settle_done(w);
 	for (int i = 0; i < JOB_STATES; i++)
 		worker_drop_jobs(w, (enum job_state)i);
-	while ((n = list_shift(&w->handlers)) != NULL) {
-		struct handler *h = LIST_ENTRY(n, struct handler, node);
-
-		sql_handler_free(&h->stmt);
-		free(h->function);
-		free(h);
-	}
+	sql_handlers_done(&w->handlers);
 	free(w->application_name);
 	free(w);
 	child->state = NULL;

@@ -16,6 +16,7 @@
 
 #include "common/base/list.h"
 #include "common/pg/link.h"
+#include "handlers/sql.h"
 #include "roles/role.h"
 #include "roles/worker/worker_policy.h"
 
@@ -67,13 +68,6 @@ void job_free(struct job *job); /* and takes it off its list */
 
 /* --- the worker --- */
 
-/* A handler's statement, kept for the life of the process. */
-struct handler {
-	struct list node;
-	char *function;
-	struct pg_stmt *stmt;
-};
-
 struct worker {
 	struct child *child;
 	const struct conf_worker *conf;
@@ -82,7 +76,7 @@ struct worker {
 	struct list jobs[JOB_STATES]; /* the oldest first */
 	int n_jobs[JOB_STATES];
 	int64_t mean_us; /* run time; -1 = unknown */
-	struct list handlers;
+	struct sql_handlers handlers;
 	bool advancing; /* worker_advance is on the stack */
 	bool again;     /* and was called meanwhile */
 

@@ -4,7 +4,6 @@
 #include "roles/worker/worker.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "handlers/sql.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -13,27 +12,6 @@
 
 /* Columns of chimp.claim. */
 enum { CLAIM_JOB, CLAIM_TOKEN, CLAIM_QUEUE, CLAIM_HANDLER, CLAIM_TIMEOUT };
-
-static const struct pg_stmt *
-worker_handler(struct worker *w, const char *function)
-{
-	struct handler *h;
-	struct list *n;
-
-	LIST_FOREACH (n, &w->handlers) {
-		h = LIST_ENTRY(n, struct handler, node);
-		if (strcmp(h->function, function) == 0)
-			return h->stmt;
-	}
-	/* The registry checks names; a row may have been written by hand. */
-	if (!sql_handler_valid(function))
-		return NULL;
-	h = mem_zalloc(sizeof(*h));
-	h->function = mem_strdup(function);
-	h->stmt = sql_handler_job(function);
-	list_append(&w->handlers, &h->node);
-	return h->stmt;
-}
 
 struct job *
 job_new(struct worker *w, const struct pg_result *claimed, int row)
@@ -47,7 +25,7 @@ job_new(struct worker *w, const struct pg_result *claimed, int row)
 	    pg_value(claimed, row, CLAIM_TOKEN));
 	job->queue = mem_strdup(pg_value(claimed, row, CLAIM_QUEUE));
 	job->function = mem_strdup(pg_value(claimed, row, CLAIM_HANDLER));
-	job->handler = worker_handler(w, job->function);
+	job->handler = sql_handlers_get(&w->handlers, job->function);
 	job->timeout_ms = pg_int(claimed, row, CLAIM_TIMEOUT);
 	job->since_us = clock_mono_us();
 	job->state = JOB_WAITING;
