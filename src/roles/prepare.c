@@ -1,8 +1,7 @@
 /*
  * What needs SQL before the roles start, in a short-lived child of the master:
  * the first connection, migrations, registration of the apps, and the checks
- * of handlers and of the connection budget. Called by the master at start and
- * by `chimpctl migrate` in part.
+ * of handlers and of the connection budget.
  */
 #include "roles/role.h"
 
@@ -133,8 +132,7 @@ prepare_database(const struct conf *conf, const char *node_id, struct err *err)
 		return -1;
 	if (prepare_budget(conf, conn, err) == 0 &&
 	    prepare_migrate(conf, conn, err) == 0 &&
-	    (node_id == NULL ||
-		prepare_register(conf, node_id, conn, err) == 0))
+	    prepare_register(conf, node_id, conn, err) == 0)
 		rc = 0;
 	pg_conn_close(&conn);
 	return rc;

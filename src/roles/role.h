@@ -93,8 +93,7 @@ void role_main(const struct birth *birth) __attribute__((noreturn));
  * The short-lived child that runs SQL before the roles start: waits for the
  * database, migrates chimp's schema and the apps', registers the apps, checks
  * handlers and the connection budget. Returns an exit status: 0, 1, or 78; the
- * error has been logged. With node_id NULL it registers nothing: that is what
- * `chimpctl migrate` does.
+ * error has been logged.
  */
 int role_prepare(const struct conf *conf, const char *node_id);
 

@@ -28,12 +28,6 @@ clock_mono_ms(void)
 	return clock_mono_us() / 1000;
 }
 
-int64_t
-clock_wall_ms(void)
-{
-	return clock_read_us(CLOCK_REALTIME) / 1000;
-}
-
 uint32_t
 clock_jitter(uint32_t bound)
 {

@@ -11,9 +11,6 @@
 int64_t clock_mono_ms(void);
 int64_t clock_mono_us(void);
 
-/* CLOCK_REALTIME in milliseconds since 1970. */
-int64_t clock_wall_ms(void);
-
 /*
  * A uniformly random number in [0, bound), for jitter; 0 when bound is 0.
  * Not for secrets.

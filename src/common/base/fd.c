@@ -27,17 +27,6 @@ fd_close(int *fd)
 }
 
 void
-fd_set_nonblock(int fd, bool on)
-{
-	int flags = fcntl(fd, F_GETFL);
-
-	assert(flags >= 0);
-	flags = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
-	if (fcntl(fd, F_SETFL, flags) != 0)
-		abort();
-}
-
-void
 fd_set_cloexec(int fd, bool on)
 {
 	int rc = fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0);

@@ -12,8 +12,7 @@ struct err;
 /* Close *fd and leave -1 there; accepts -1. */
 void fd_close(int *fd);
 
-/* Set or clear O_NONBLOCK, FD_CLOEXEC; they cannot fail on a valid fd. */
-void fd_set_nonblock(int fd, bool on);
+/* Set or clear FD_CLOEXEC; cannot fail on a valid descriptor. */
 void fd_set_cloexec(int fd, bool on);
 
 /* Write everything to a blocking descriptor; -1 with errno set. */

@@ -57,18 +57,6 @@ log_set_process(const char *name)
 	snprintf(log_process_name, sizeof(log_process_name), "%s", name);
 }
 
-const char *
-log_process(void)
-{
-	return log_process_name;
-}
-
-const char *
-log_level_name(enum log_level level)
-{
-	return log_levels[level].name;
-}
-
 bool
 log_level_parse(const char *name, enum log_level *level)
 {

@@ -29,7 +29,6 @@ enum log_level log_level(void);
 
 /* Who speaks: "master", "worker/default/0"; copied, cut at 63 bytes. */
 void log_set_process(const char *name);
-const char *log_process(void);
 
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -39,8 +38,7 @@ void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Log an error's message, and its hint behind "; ". */
 void log_err(enum log_level level, const struct err *err);
 
-/* "error", "warn", "info", "debug"; parse returns false if it is none. */
-const char *log_level_name(enum log_level level);
+/* "error", "warn", "info", "debug"; false if it is none. */
 bool log_level_parse(const char *name, enum log_level *level);
 
 #endif

@@ -87,14 +87,6 @@ strbuf_str(const struct strbuf *b)
 	return b->data != NULL ? b->data : "";
 }
 
-void
-strbuf_reset(struct strbuf *b)
-{
-	b->length = 0;
-	if (b->data != NULL)
-		b->data[0] = '\0';
-}
-
 char *
 strbuf_take(struct strbuf *b)
 {

@@ -30,9 +30,6 @@ void strbuf_json(struct strbuf *b, const char *s, size_t length);
 /* The text so far, "" if empty; valid until the next call. */
 const char *strbuf_str(const struct strbuf *b);
 
-/* Forget the text, keep the memory. */
-void strbuf_reset(struct strbuf *b);
-
 /* Hand the text to the caller, who frees it; the buffer is empty again. */
 char *strbuf_take(struct strbuf *b);
 

@@ -17,7 +17,6 @@
 
 struct pg_conn {
 	PGconn *pg;
-	char sqlstate[6];
 };
 
 /* Between two attempts to reach the server. */
@@ -175,9 +174,8 @@ conn_result(struct pg_conn *conn, PGresult *res, struct pg_result **result,
     struct err *err)
 {
 	ExecStatusType status = PQresultStatus(res);
-	const char *detail, *hint, *state;
+	const char *detail, *hint;
 
-	conn->sqlstate[0] = '\0';
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK ||
 	    status == PGRES_EMPTY_QUERY) {
 		if (result != NULL)
@@ -186,9 +184,6 @@ conn_result(struct pg_conn *conn, PGresult *res, struct pg_result **result,
 			PQclear(res);
 		return 0;
 	}
-	state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-	snprintf(conn->sqlstate, sizeof(conn->sqlstate), "%s",
-	    state != NULL ? state : "");
 	if (PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) != NULL)
 		err_set(err, "%s",
 		    PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
@@ -216,10 +211,4 @@ int
 pg_conn_script(struct pg_conn *conn, const char *sql, struct err *err)
 {
 	return conn_result(conn, PQexec(conn->pg, sql), NULL, err);
-}
-
-const char *
-pg_conn_sqlstate(const struct pg_conn *conn)
-{
-	return conn->sqlstate;
 }

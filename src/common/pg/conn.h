@@ -31,7 +31,4 @@ int pg_conn_query(struct pg_conn *conn, const char *sql, int n_params,
 /* Many statements without parameters. */
 int pg_conn_script(struct pg_conn *conn, const char *sql, struct err *err);
 
-/* SQLSTATE of the last failure; "" if it had none. */
-const char *pg_conn_sqlstate(const struct pg_conn *conn);
-
 #endif

@@ -224,7 +224,6 @@ pg_pool_acquire(struct pg_pool *pool, struct pg_waiter *waiter)
 		return PG_POOL_DOWN;
 	if (pool->n_waiters >= pool->opts.waiters_max)
 		return PG_POOL_FULL;
-	waiter->since_ms = clock_mono_ms();
 	list_append(&pool->waiters, &waiter->node);
 	pool->n_waiters++;
 	pool_grow(pool);
@@ -275,17 +274,6 @@ pg_pool_release(struct pg_pool *pool, struct pg_link *link)
 	}
 	member_set_state(m, MEMBER_IDLE);
 	pool_serve(pool);
-}
-
-struct pg_waiter *
-pg_pool_overdue(struct pg_pool *pool, int64_t wait_ms)
-{
-	struct pg_waiter *w;
-
-	if (pool->n_waiters == 0)
-		return NULL;
-	w = LIST_ENTRY(pool->waiters.next, struct pg_waiter, node);
-	return clock_mono_ms() - w->since_ms >= wait_ms ? w : NULL;
 }
 
 /* --- the life of the pool --- */

@@ -30,7 +30,6 @@ struct pg_waiter {
 	/* The link is the caller's until pg_pool_release. */
 	void (*granted)(struct pg_link *link, void *arg);
 	void *arg;
-	int64_t since_ms; /* CLOCK_MONOTONIC */
 };
 
 enum pg_pool_answer {
@@ -58,9 +57,5 @@ struct pg_pool_stats {
 	const char *last_error;
 };
 void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *stats);
-
-/* Waiters older than wait_ms, oldest first: the caller cancels and answers
- * them. NULL when there is none. */
-struct pg_waiter *pg_pool_overdue(struct pg_pool *pool, int64_t wait_ms);
 
 #endif
