@@ -201,6 +201,8 @@ def test_bad_member_of_an_order_is_400_naming_it(orders, body, member):
     assert answer.status == 400, answer
     assert answer.type == "application/problem+json"
     assert f"args.{member}" in answer.body.decode()
+    for error in answer.json.get("errors", []):
+        assert set(error) == {"path", "message"} and error["path"] == f"args.{member}", error
 
 
 def test_missing_assignee_or_reason_is_400_naming_it(orders):

@@ -191,7 +191,7 @@ problem_violations(struct strbuf *out, const struct args_violations *v)
 	for (size_t i = 0; i < v->n; i++) {
 		strbuf_puts(out, i > 0 ? ",{\"path\":" : "{\"path\":");
 		problem_text(out, v->items[i].path);
-		problem_member(out, "detail", v->items[i].message);
+		problem_member(out, "message", v->items[i].message);
 		strbuf_putc(out, '}');
 	}
 	strbuf_putc(out, ']');
