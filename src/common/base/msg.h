@@ -15,7 +15,7 @@
 enum msg_type {
 	/* child to master */
 	MSG_READY = 1, /* the child serves; sent once */
-	MSG_HEARTBEAT, /* once a second: state, busy, capacity, text */
+	MSG_HEARTBEAT, /* once a second: state, busy, capacity, done, text */
 	/* master to child */
 	MSG_DRAIN,     /* stop accepting and claiming, finish, exit 0;
 			* deadline_ms = time left, 0 = no limit */
@@ -32,7 +32,7 @@ enum msg_state {
 	MSG_STATE_DRAINING
 };
 
-#define MSG_VERSION 1
+#define MSG_VERSION 2
 
 struct msg {
 	uint32_t version;    /* MSG_VERSION */
@@ -43,6 +43,7 @@ struct msg {
 	uint32_t busy;       /* requests, jobs or lanes in work */
 	uint32_t capacity;   /* how many there can be */
 	uint32_t level;      /* enum log_level */
+	uint64_t done;       /* requests, jobs, events since its birth */
 	int64_t deadline_ms;
 	char birth[UUID_TEXT_BYTES];
 	char text[128]; /* what it does, in words, for status lines */

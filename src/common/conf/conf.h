@@ -51,6 +51,13 @@ struct conf_database {
 	struct conf_strings settings; /* embedded: more "name=value" */
 };
 
+/* When a process is replaced by a fresh one; 0 = never. */
+struct conf_recycle {
+	int64_t max_work; /* requests, or jobs, since its birth */
+	int64_t max_age_ms;
+	int64_t memory_max_bytes; /* private memory, by the master's measure */
+};
+
 struct conf_http {
 	bool present;
 	int64_t processes;
@@ -64,6 +71,7 @@ struct conf_http {
 	int64_t wait_max_ms;
 	int64_t max_connections;      /* clients at once per process */
 	int64_t max_requests_waiting; /* for a connection, per process */
+	struct conf_recycle recycle;
 };
 
 struct conf_worker {
@@ -73,16 +81,19 @@ struct conf_worker {
 	struct conf_strings queues; /* exact names or patterns "a.*", "*" */
 	int64_t lease_ms;
 	int64_t poll_ms;
+	struct conf_recycle recycle;
 };
 
 struct conf_cron {
 	bool present;
 	int64_t processes;
+	struct conf_recycle recycle;
 };
 
 struct conf_subscriber {
 	bool present;
 	int64_t processes;
+	struct conf_recycle recycle;
 };
 
 /*
@@ -174,6 +185,7 @@ struct conf {
 	char *pid_file; /* "" = none */
 	char *user;     /* "" = stay */
 	int64_t stop_timeout_ms;
+	int64_t drain_timeout_ms; /* of a replaced process; 0 = no limit */
 	int64_t start_timeout_ms;
 	int64_t restart_delay_max_ms;
 	int64_t watchdog_ms;
@@ -228,7 +240,8 @@ enum {
 	CONF_CRON_CONNECTIONS = 2,
 	CONF_SUBSCRIBER_CONNECTIONS = 10,
 	CONF_EXTRA_CONNECTIONS = 1,
-	CONF_CONTROL_CONNECTIONS = 1
+	CONF_CONTROL_CONNECTIONS = 1,
+	CONF_WORKER_CONNECTIONS = 2 /* besides one for each job */
 };
 void conf_budget(const struct conf *conf, struct conf_budget *budget);
 

@@ -39,6 +39,20 @@ static_assert(offsetof(struct conf_schedule, name) == 0, "title");
 #define AT(type, member) .offset = offsetof(struct type, member)
 #define LATER(key)	 { .name = key, .type = CONF_LATER }
 
+/* When the master replaces a process by a fresh one. */
+#define RECYCLE_WORK(type, key, what)                                         \
+	{ key, CONF_INT, AT(type, recycle.max_work), .def = "0",              \
+	  .min = 0, .max = INT64_C(1000000000000),                            \
+	  .help = "replace a process after about so many " what               \
+		  "; 0 = never" }
+#define RECYCLE_KEYS(type)                                                    \
+	{ "max_age", CONF_DURATION, AT(type, recycle.max_age_ms),             \
+	  .def = "0s", .min = 0, .max = 366 * DAY,                            \
+	  .help = "replace a process of about that age; 0s = never" },        \
+	{ "memory_max", CONF_SIZE, AT(type, recycle.memory_max_bytes),        \
+	  .def = "0B", .min = 0, .max = 1024 * GIB,                           \
+	  .help = "replace a process with more private memory; 0B = never" }
+
 static const struct conf_key log_keys[] = {
 	{ "level", CONF_CHOICE, AT(conf_log, level), .def = "info",
 	  .choices = "error|warn|info|debug",
@@ -127,6 +141,8 @@ static const struct conf_key http_keys[] = {
 	  AT(conf_http, max_requests_waiting),
 	  .def = "1024", .min = 0, .max = 1000000,
 	  .help = "requests waiting for a connection per process, else 503" },
+	RECYCLE_WORK(conf_http, "max_requests", "requests"),
+	RECYCLE_KEYS(conf_http),
 };
 
 static const struct conf_key worker_keys[] = {
@@ -145,21 +161,24 @@ static const struct conf_key worker_keys[] = {
 	{ "poll", CONF_DURATION, AT(conf_worker, poll_ms), .def = "250ms",
 	  .min = 10 * MS, .max = HOUR,
 	  .help = "look for jobs this often when LISTEN is unavailable" },
+	RECYCLE_WORK(conf_worker, "max_jobs", "jobs"),
+	RECYCLE_KEYS(conf_worker),
 	LATER("processes_max"),
 	LATER("cpu_max"),
-	LATER("memory_max"),
 };
 
 static const struct conf_key cron_keys[] = {
 	{ "processes", CONF_INT, AT(conf_cron, processes), .def = "1",
 	  .min = 0, .max = 64,
 	  .help = "cron processes on this node; 0 = none" },
+	RECYCLE_KEYS(conf_cron),
 };
 
 static const struct conf_key subscriber_keys[] = {
 	{ "processes", CONF_INT, AT(conf_subscriber, processes), .def = "1",
 	  .min = 0, .max = 64,
 	  .help = "subscriber processes on this node; 0 = none" },
+	RECYCLE_KEYS(conf_subscriber),
 };
 
 /* What runs: exactly one of them. */
@@ -283,6 +302,10 @@ static const struct conf_key root_keys[] = {
 	{ "stop_timeout", CONF_DURATION, AT(conf, stop_timeout_ms),
 	  .def = "30s", .min = 0, .max = DAY,
 	  .help = "running work gets so long at a stop" },
+	{ "drain_timeout", CONF_DURATION, AT(conf, drain_timeout_ms),
+	  .def = "1h", .min = 0, .max = 30 * DAY,
+	  .help = "a replaced process may finish its work for so long; "
+		  "0s = without limit" },
 	{ "start_timeout", CONF_DURATION, AT(conf, start_timeout_ms),
 	  .def = "30s", .min = 100 * MS, .max = DAY,
 	  .help = "give up when a role cannot start for so long" },
