@@ -1,131 +1,216 @@
 /*
- * The listening sockets. See listen.h.
+ * The listening sockets. See listen.h; bind.c opens one.
  */
 #include "supervisor/listen.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "common/conf/conf.h"
-#include "supervisor/address.h"
+#include "supervisor/bind.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-/* The kernel cuts it at net.core.somaxconn. */
-#define LISTEN_BACKLOG 4096
-
-static int
-listen_add(struct listeners *l, int *fd, const char *unix_path,
-    const char *name, struct err *err)
+static const char *
+listen_unix_path(const struct listener *item)
 {
-	struct listener *item;
+	const struct sockaddr_un *sun = (const void *)&item->bound;
 
-	if (l->count == LISTEN_MAX)
-		return err_set(
-		    err, "more than %d listening sockets", LISTEN_MAX);
-	item = &l->items[l->count];
-	snprintf(item->name, sizeof(item->name), "%s", name);
-	snprintf(item->unix_path, sizeof(item->unix_path), "%s", unix_path);
-	l->fds[l->count++] = *fd;
-	*fd = -1;
-	return 0;
-}
-
-static int
-listen_refused(const char *name, struct err *err)
-{
-	int error = errno;
-
-	err_set(err, "cannot listen on %s: %s", name, strerror(error));
-	switch (error) {
-	case EADDRINUSE:
-		return err_hint(err, "another process has it (ss -ltnp, ss "
-				     "-lxp show which); stop that one, or "
-				     "change http.listen");
-	case EACCES:
-		return err_hint(err,
-		    "ports below 1024 need root or CAP_NET_BIND_SERVICE, a "
-		    "Unix socket a folder that this user may write");
-	case EADDRNOTAVAIL:
-		return err_hint(err, "this machine does not have that "
-				     "address");
-	case ENOENT:
-		return err_hint(err, "make the folder first; chimpd does not");
-	case EEXIST:
-		return err_hint(err, "there is a file of that name that is "
-				     "not a socket; remove it, or change "
-				     "http.listen");
-	default:
-		return -1;
-	}
+	return sun->sun_family == AF_UNIX ? sun->sun_path : "";
 }
 
 /* The name with the port that was given: ":0" asks for any. */
 static void
-listen_tcp_name(int fd, char *buf, size_t size)
+listen_name(struct listener *item)
 {
-	struct sockaddr_storage ss = {0};
-	socklen_t length = sizeof(ss);
+	const char *path = listen_unix_path(item);
 	char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
 
-	if (getsockname(fd, (struct sockaddr *)&ss, &length) == 0)
-		getnameinfo((struct sockaddr *)&ss, length, host, sizeof(host),
-		    port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
-	if (ss.ss_family == AF_INET6)
-		snprintf(buf, size, "[%.100s]:%.10s", host, port);
-	else
-		snprintf(buf, size, "%.100s:%.10s", host, port);
+	if (item->bound.ss_family == AF_UNIX) {
+		snprintf(item->name, sizeof(item->name), "unix:%s", path);
+		return;
+	}
+	getnameinfo((const struct sockaddr *)&item->bound, item->bound_bytes,
+	    host, sizeof(host), port, sizeof(port),
+	    NI_NUMERICHOST | NI_NUMERICSERV);
+	snprintf(item->name, sizeof(item->name),
+	    item->bound.ss_family == AF_INET6 ? "[%.100s]:%.10s"
+					      : "%.100s:%.10s",
+	    host, port);
 }
 
-/* 0, or -1 with errno. */
-static int
-listen_tcp_bind(int fd, const struct addrinfo *ai)
+/* Takes *fd, also on an error. NULL when the set is full. */
+static struct listener *
+listen_add(struct listeners *l, int *fd, struct err *err)
 {
-	const int on = 1;
+	struct listener *item = &l->items[l->count];
 
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
-		return -1;
-	/* [::]:80 must not take 0.0.0.0:80 away from another listener. */
-	if (ai->ai_family == AF_INET6 &&
-	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0)
-		return -1;
-	if (bind(fd, ai->ai_addr, ai->ai_addrlen) != 0)
-		return -1;
-	return listen(fd, LISTEN_BACKLOG);
+	if (l->count == LISTEN_MAX) {
+		fd_close(fd);
+		err_set(err, "more than %d listening sockets", LISTEN_MAX);
+		return NULL;
+	}
+	memset(item, 0, sizeof(*item));
+	item->bound_bytes = sizeof(item->bound);
+	getsockname(*fd, (struct sockaddr *)&item->bound, &item->bound_bytes);
+	listen_name(item);
+	item->fd = *fd;
+	item->wanted = true;
+	*fd = -1;
+	l->count++;
+	return item;
+}
+
+/* The file may be another's by now: somebody removed ours by hand and
+ * started a second chimpd. */
+static void
+listen_remove_file(const struct listener *item)
+{
+	const char *path = listen_unix_path(item);
+	struct stat st;
+
+	if (!item->inherited && path[0] != '\0' && lstat(path, &st) == 0 &&
+	    st.st_dev == item->made.st_dev && st.st_ino == item->made.st_ino)
+		unlink(path);
+}
+
+/* Close those outside the set, and close the gaps. */
+static void
+listen_sweep(struct listeners *l)
+{
+	int kept = 0;
+
+	for (int i = 0; i < l->count; i++) {
+		struct listener *item = &l->items[i];
+
+		assert(item->wanted == item->serving);
+		if (!item->wanted) {
+			listen_remove_file(item);
+			fd_close(&item->fd);
+		} else {
+			if (kept != i)
+				l->items[kept] = *item;
+			kept++;
+		}
+	}
+	l->count = kept;
+}
+
+/* --------------------------------------------------------------- changing */
+
+/* It stays, or is new, as one of `address`. */
+static int
+listen_want(
+    struct listener *item, const struct address *address, struct err *err)
+{
+	/* Inherited, or two texts mean one socket: the first has it. */
+	if (item->wanted)
+		return 0;
+	item->wanted = true;
+	item->next = *address;
+	if (listen_unix_path(item)[0] == '\0' || !item->serving ||
+	    address_same_rights(address, &item->address))
+		return 0;
+	return bind_unix_rights(address, &item->made, err);
+}
+
+/* How many sockets of the same text are open; -1 with an error. */
+static int
+listen_keep(struct listeners *l, const struct address *address, struct err *err)
+{
+	int kept = 0;
+
+	for (int i = 0; i < l->count; i++) {
+		struct listener *item = &l->items[i];
+
+		if (!item->serving || item->inherited ||
+		    !address_same_place(&item->address, address))
+			continue;
+		if (listen_want(item, address, err) != 0)
+			return -1;
+		kept++;
+	}
+	return kept;
+}
+
+static in_port_t
+listen_port(const void *sa)
+{
+	const struct sockaddr_in *in = sa;
+	const struct sockaddr_in6 *in6 = sa;
+
+	if (in->sin_family == AF_INET)
+		return in->sin_port;
+	return in->sin_family == AF_INET6 ? in6->sin6_port : 0;
+}
+
+/* True where everything that goes to `sa` comes in at `item`. */
+static bool
+listen_covers(
+    const struct listener *item, const struct sockaddr *sa, socklen_t bytes)
+{
+	const struct sockaddr_in *in = (const void *)&item->bound;
+	const struct sockaddr_in6 *in6 = (const void *)&item->bound;
+	int v6_only = 1;
+	socklen_t size = sizeof(v6_only);
+
+	if (item->bound_bytes == bytes && memcmp(&item->bound, sa, bytes) == 0)
+		return true;
+	/* systemd binds "3000" to [::] for both families. Nothing else could
+	 * be bound beside it. */
+	if (!item->inherited || listen_port(&item->bound) != listen_port(sa))
+		return false;
+	if (in->sin_family == AF_INET)
+		return sa->sa_family == AF_INET &&
+		       in->sin_addr.s_addr == htonl(INADDR_ANY);
+	if (in->sin_family != AF_INET6 ||
+	    !IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr))
+		return false;
+	getsockopt(item->fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, &size);
+	return sa->sa_family == AF_INET6 || !v6_only;
+}
+
+static struct listener *
+listen_find(struct listeners *l, const struct sockaddr *sa, socklen_t bytes)
+{
+	for (int i = 0; i < l->count; i++)
+		if (listen_covers(&l->items[i], sa, bytes))
+			return &l->items[i];
+	return NULL;
 }
 
 /* 0; -1 with an error; 1 with an error, where the machine lacks the address
  * family: without IPv6 localhost still resolves to ::1. */
 static int
-listen_tcp_one(struct listeners *l, const struct addrinfo *ai, const char *text,
-    struct err *err)
+listen_tcp_one(struct listeners *l, const struct addrinfo *ai,
+    const struct address *address, const char *text, struct err *err)
 {
-	int rc = -1;
-	char name[160];
-	int fd = socket(ai->ai_family,
-	    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+	struct listener *item = listen_find(l, ai->ai_addr, ai->ai_addrlen);
+	int fd, rc;
 
-	if (fd < 0 || listen_tcp_bind(fd, ai) != 0) {
-		if (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)
-			rc = 1;
-		listen_refused(text, err);
-	} else {
-		listen_tcp_name(fd, name, sizeof(name));
-		rc = listen_add(l, &fd, "", name, err);
+	if (item != NULL)
+		return listen_want(item, address, err);
+	fd = bind_tcp(ai);
+	if (fd < 0) {
+		rc = errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL ? 1 : -1;
+		bind_refused(text, err);
+		return rc;
 	}
-	fd_close(&fd);
-	return rc;
+	item = listen_add(l, &fd, err);
+	if (item != NULL)
+		item->next = *address;
+	return item != NULL ? 0 : -1;
 }
 
 static int
-listen_tcp(struct listeners *l, const char *text, const struct address *address,
+listen_tcp(struct listeners *l, const struct address *address, const char *text,
     struct err *err)
 {
 	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
@@ -139,89 +224,113 @@ listen_tcp(struct listeners *l, const char *text, const struct address *address,
 		return err_set(err, "cannot listen on %s: %s", text,
 		    rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
 	for (ai = all; ai != NULL && rc >= 0; ai = ai->ai_next) {
-		rc = listen_tcp_one(l, ai, text, err);
+		rc = listen_tcp_one(l, ai, address, text, err);
 		opened += rc == 0;
 	}
 	freeaddrinfo(all);
 	return rc >= 0 && opened > 0 ? 0 : -1;
 }
 
-/* What a chimpd that was killed left behind; a living one's is kept. */
 static int
-listen_unix_remove_stale(const struct sockaddr_un *sun)
+listen_unix(struct listeners *l, const struct address *address, struct err *err)
 {
-	struct stat st;
-	int fd, rc;
+	struct listener *item;
+	struct stat made;
+	int fd;
 
-	if (lstat(sun->sun_path, &st) != 0)
-		return errno == ENOENT ? 0 : -1;
-	if (!S_ISSOCK(st.st_mode)) {
-		errno = EEXIST;
+	for (int i = 0; i < l->count; i++)
+		if (l->items[i].inherited &&
+		    strcmp(listen_unix_path(&l->items[i]),
+			address->unix_path) == 0)
+			return 0;
+	fd = bind_unix(address, &made, err);
+	if (fd < 0)
+		return -1;
+	item = listen_add(l, &fd, err);
+	if (item == NULL) {
+		unlink(address->unix_path);
 		return -1;
 	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	rc = connect(fd, (const struct sockaddr *)sun, sizeof(*sun));
-	if (rc == 0 || errno != ECONNREFUSED) {
-		fd_close(&fd);
-		errno = EADDRINUSE;
-		return -1;
-	}
-	fd_close(&fd);
-	log_info("removing %s, which nobody listens on", sun->sun_path);
-	return unlink(sun->sun_path);
+	item->next = *address;
+	item->made = made;
+	return 0;
 }
 
 static int
-listen_unix_bind(int fd, const struct sockaddr_un *sun)
+listen_change_one(struct listeners *l, const char *text, struct err *err)
 {
-	if (listen_unix_remove_stale(sun) != 0)
-		return -1;
-	if (bind(fd, (const struct sockaddr *)sun, sizeof(*sun)) != 0)
-		return -1;
-	/* As with nginx, the folder says who may come in, and not the umask
-	 * of whoever started us. */
-	if (chmod(sun->sun_path, 0666) != 0)
-		return -1;
-	return listen(fd, LISTEN_BACKLOG);
-}
+	struct address address;
+	int kept;
 
-static int
-listen_unix(struct listeners *l, const char *text,
-    const struct address *address, struct err *err)
-{
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	int rc = -1;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	memcpy(sun.sun_path, address->unix_path, sizeof(sun.sun_path));
-	if (fd < 0 || listen_unix_bind(fd, &sun) != 0)
-		listen_refused(text, err);
-	else
-		rc = listen_add(l, &fd, address->unix_path, text, err);
-	fd_close(&fd);
-	return rc;
+	if (address_parse(text, &address, err) != 0)
+		return err_prefix(err, "cannot listen on");
+	kept = listen_keep(l, &address, err);
+	if (kept != 0)
+		return kept > 0 ? 0 : -1;
+	if (address.unix_path[0] != '\0')
+		return listen_unix(l, &address, err);
+	return listen_tcp(l, &address, text, err);
 }
 
 int
-listen_open(
+listen_change(
     struct listeners *l, const struct conf_strings *addresses, struct err *err)
 {
-	struct address address;
 	int rc = 0;
 
-	l->count = 0;
-	for (int i = 0; i < addresses->count && rc == 0; i++) {
-		const char *text = addresses->items[i];
-
-		rc = address_parse(text, &address, err);
-		if (rc == 0 && address.unix_path[0] != '\0')
-			rc = listen_unix(l, text, &address, err);
-		else if (rc == 0)
-			rc = listen_tcp(l, text, &address, err);
-	}
+	listen_revert(l);
+	for (int i = 0; i < l->count; i++)
+		l->items[i].wanted = l->items[i].inherited;
+	for (int i = 0; i < addresses->count && rc == 0; i++)
+		rc = listen_change_one(l, addresses->items[i], err);
 	if (rc != 0)
-		listen_close(l);
+		listen_revert(l);
 	return rc;
+}
+
+void
+listen_commit(struct listeners *l)
+{
+	for (int i = 0; i < l->count; i++) {
+		l->items[i].serving = l->items[i].wanted;
+		l->items[i].address = l->items[i].next;
+	}
+	listen_sweep(l);
+}
+
+/* What a change did to a socket that stays. */
+static void
+listen_restore(struct listener *item)
+{
+	struct err err;
+
+	if (item->serving && item->wanted && !item->inherited &&
+	    !address_same_rights(&item->address, &item->next) &&
+	    bind_unix_rights(&item->address, &item->made, &err) != 0)
+		log_err(LOG_LEVEL_WARN, &err);
+	item->wanted = item->serving;
+	item->next = item->address;
+}
+
+void
+listen_revert(struct listeners *l)
+{
+	for (int i = 0; i < l->count; i++)
+		listen_restore(&l->items[i]);
+	listen_sweep(l);
+}
+
+/* ------------------------------------------------------------------ using */
+
+int
+listen_fds(const struct listeners *l, int fds[LISTEN_MAX])
+{
+	int n = 0;
+
+	for (int i = 0; i < l->count; i++)
+		if (l->items[i].wanted)
+			fds[n++] = l->items[i].fd;
+	return n;
 }
 
 void
@@ -231,23 +340,25 @@ listen_names(const struct listeners *l, char *buf, size_t size)
 
 	buf[0] = '\0';
 	for (int i = 0; i < l->count && used < size; i++)
-		used += (size_t)snprintf(buf + used, size - used, "%s%s",
-		    i > 0 ? ", " : "", l->items[i].name);
+		if (l->items[i].wanted)
+			used += (size_t)snprintf(buf + used, size - used,
+			    "%s%s", used > 0 ? ", " : "", l->items[i].name);
 }
 
 void
 listen_close(struct listeners *l)
 {
 	for (int i = 0; i < l->count; i++)
-		if (l->items[i].unix_path[0] != '\0')
-			unlink(l->items[i].unix_path);
-	listen_forget(l);
+		listen_remove_file(&l->items[i]);
+	listen_forget(l, false);
 }
 
 void
-listen_forget(struct listeners *l)
+listen_forget(struct listeners *l, bool keep_wanted)
 {
 	for (int i = 0; i < l->count; i++)
-		fd_close(&l->fds[i]);
-	l->count = 0;
+		if (!keep_wanted || !l->items[i].wanted)
+			fd_close(&l->items[i].fd);
+	if (!keep_wanted)
+		l->count = 0;
 }

@@ -79,8 +79,7 @@ master_forget(struct master *m, bool keep_listeners)
 {
 	for (int i = 0; i < m->n_slots; i++)
 		fd_close(&m->slots[i].fd);
-	if (!keep_listeners)
-		listen_forget(&m->listeners);
+	listen_forget(&m->listeners, keep_listeners);
 	lockfile_forget(&m->pid_file);
 	notify_forget(&m->notify);
 	embedded_forget(&m->embedded);
@@ -205,7 +204,9 @@ master_new(struct conf *conf, const struct master_opts *opts)
 static int
 master_open(struct master *m, struct err *err)
 {
+	static const struct conf_strings none;
 	const struct conf *c = m->conf;
+	bool http = c->http.present && c->http.processes > 0;
 	int rc = 0;
 
 	limits_raise_files();
@@ -216,9 +217,10 @@ master_open(struct master *m, struct err *err)
 			      "pid_file");
 	if (rc != 0)
 		return err_prefix(err, "pid_file");
-	if (c->http.present && c->http.processes > 0 &&
-	    listen_open(&m->listeners, &c->http.listen, err) != 0)
+	if (listen_change(&m->listeners, http ? &c->http.listen : &none, err) !=
+	    0)
 		return -1;
+	listen_commit(&m->listeners);
 	return privs_drop(c, err);
 }
 

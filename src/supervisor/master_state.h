@@ -74,8 +74,8 @@ bool master_is_stopping(const struct master *m);
 /* The start failed, and the log has the reason: stop, exit with 1. */
 void master_fail(struct master *m);
 
-/* In a forked child: close what is the master's alone. The listeners stay
- * open for a child that serves them. */
+/* In a forked child: close what is the master's alone. The listeners
+ * that are wanted stay open for a child that serves them. */
 void master_forget(struct master *m, bool keep_listeners);
 
 #endif

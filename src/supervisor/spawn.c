@@ -73,6 +73,7 @@ spawn_fork(struct master *m, const struct spawn_opts *opts)
 static void __attribute__((noreturn))
 spawn_role(const struct slot *slot, int fd)
 {
+	static int fds[LISTEN_MAX]; /* lives as long as the process */
 	const struct master *m = slot->master;
 	struct birth *birth = mem_zalloc(sizeof(*birth));
 
@@ -87,8 +88,8 @@ spawn_role(const struct slot *slot, int fd)
 	snprintf(
 	    birth->previous, sizeof(birth->previous), "%s", slot->previous);
 	birth->master_fd = fd;
-	birth->listen_fds = m->listeners.fds;
-	birth->n_listen = m->listeners.count;
+	birth->listen_fds = fds;
+	birth->n_listen = listen_fds(&m->listeners, fds);
 	birth->master_pid = m->pid;
 	role_main(birth);
 }

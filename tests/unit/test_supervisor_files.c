@@ -288,7 +288,11 @@ listen_on(struct listeners *l, char *a, char *b)
 	char *items[] = {a, b, NULL};
 	struct conf_strings addresses = {items, b != NULL ? 2 : 1};
 
-	return listen_open(l, &addresses, &err);
+	int rc = listen_change(l, &addresses, &err);
+
+	if (rc == 0)
+		listen_commit(l);
+	return rc;
 }
 
 START_TEST(test_listen_names_the_real_port)

@@ -2,8 +2,8 @@
  * The supervisor's pure texts: durations and ends of processes in words,
  * listen addresses, postmaster.pid.
  */
+#include "common/base/address.h"
 #include "common/base/err.h"
-#include "supervisor/address.h"
 #include "supervisor/pgdata.h"
 #include "supervisor/words.h"
 
@@ -55,7 +55,7 @@ static const struct {
 	{ "localhost:0", "localhost", "0", "" },
 	{ "[::]:3000", "::", "3000", "" },
 	{ "[fe80::1%eth0]:65535", "fe80::1%eth0", "65535", "" },
-	{ "unix:/run/a b:1.sock", "", "", "/run/a b:1.sock" },
+	{ "unix:/run/a:1.sock", "", "", "/run/a:1.sock" },
 	{ "::1:80", NULL, NULL, NULL },
 	{ "host", NULL, NULL, NULL },
 	{ "host:", NULL, NULL, NULL },
@@ -65,9 +65,34 @@ static const struct {
 	{ "host:000080", NULL, NULL, NULL },
 	{ "host:-1", NULL, NULL, NULL },
 	{ "host:80x", NULL, NULL, NULL },
+	{ "host:80 mode=0660", NULL, NULL, NULL },
+	{ "host: 80", NULL, NULL, NULL },
 	{ "", NULL, NULL, NULL },
 	{ "unix:run/x.sock", NULL, NULL, NULL },
 	{ "unix:", NULL, NULL, NULL },
+	{ "unix: mode=0660", NULL, NULL, NULL },
+	{ "unix:/run/a b.sock", NULL, NULL, NULL },
+	{ "unix:/s mode", NULL, NULL, NULL },
+	{ "unix:/s mode=", NULL, NULL, NULL },
+	{ "unix:/s mode=66", NULL, NULL, NULL },
+	{ "unix:/s mode=1777", NULL, NULL, NULL },
+	{ "unix:/s mode=0690", NULL, NULL, NULL },
+	{ "unix:/s mode=rw", NULL, NULL, NULL },
+	{ "unix:/s owner=", NULL, NULL, NULL },
+	{ "unix:/s backlog=5", NULL, NULL, NULL },
+};
+
+static const struct {
+	const char *text;
+	unsigned mode;
+	const char *owner;
+	const char *group;
+} rights[] = {
+	{ "unix:/s", 0666, "", "" },
+	{ "unix:/s ", 0666, "", "" },
+	{ "unix:/s mode=660", 0660, "", "" },
+	{ "unix:/s\tmode=0600  owner=chimp", 0600, "chimp", "" },
+	{ "unix:/s group=33 mode=0000 owner=0", 0, "0", "33" },
 };
 
 static const struct {
@@ -127,6 +152,35 @@ START_TEST(test_address)
 }
 END_TEST
 
+START_TEST(test_address_rights)
+{
+	struct address address, other;
+	struct err err;
+
+	ck_assert_int_eq(address_parse(rights[_i].text, &address, &err), 0);
+	ck_assert_str_eq(address.unix_path, "/s");
+	ck_assert_uint_eq(address.mode, rights[_i].mode);
+	ck_assert_str_eq(address.owner, rights[_i].owner);
+	ck_assert_str_eq(address.group, rights[_i].group);
+	ck_assert_int_eq(address_parse("unix:/s", &other, &err), 0);
+	ck_assert(address_same_place(&address, &other));
+	ck_assert_int_eq(address_same_rights(&address, &other), _i < 2);
+}
+END_TEST
+
+START_TEST(test_address_error_says_what_to_do)
+{
+	struct address address;
+	struct err err;
+
+	ck_assert_int_eq(address_parse("unix:/s user=x", &address, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.message, "\"user=x\" is no option"));
+	ck_assert_ptr_nonnull(strstr(err.hint, "owner=NAME"));
+	ck_assert_int_eq(address_parse("h:80 mode=0660", &address, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.hint, "only a Unix socket"));
+}
+END_TEST
+
 START_TEST(test_address_too_long)
 {
 	char text[600];
@@ -164,6 +218,8 @@ main(void)
 	tcase_add_loop_test(tc, test_duration, 0, COUNT(durations));
 	tcase_add_loop_test(tc, test_exit, 0, COUNT(exits));
 	tcase_add_loop_test(tc, test_address, 0, COUNT(addresses));
+	tcase_add_loop_test(tc, test_address_rights, 0, COUNT(rights));
+	tcase_add_test(tc, test_address_error_says_what_to_do);
 	tcase_add_test(tc, test_address_too_long);
 	tcase_add_loop_test(tc, test_postmaster_pid, 0, COUNT(postmasters));
 	suite_add_tcase(s, tc);

@@ -3,6 +3,7 @@
  * conf_draft.h. What a single value may be stands in conf_keys.c.
  */
 #include "common/conf/conf_draft.h"
+#include "common/base/address.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
 
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 enum { NAME_MAX_BYTES = 128, CLASS_MAX_BYTES = 32, NODE_MAX_BYTES = 64 };
 
@@ -141,47 +141,40 @@ check_names(const struct conf_draft *d, struct err *err)
 
 /* ------------------------------------------------------------ listeners */
 
-static const char *
-listen_fault(const char *address)
+/* One address; its place in *address. */
+static int
+check_address(const char *text, struct address *address, struct err *err)
 {
-	const char *colon = strrchr(address, ':');
-	const char *port = colon != NULL ? colon + 1 : "";
-	struct sockaddr_un un;
-
-	if (strncmp(address, "unix:", 5) == 0) {
-		if (address[5] != '/')
-			return "the path of a socket must be absolute";
-		if (strlen(address + 5) >= sizeof(un.sun_path))
-			return "the path of a socket ends at 107 bytes";
-		return NULL;
-	}
-	if (colon == NULL || colon == address)
-		return "must be \"host:port\", \"[v6]:port\" or \"unix:/path\"";
-	if (*address == '[' ? colon[-1] != ']' : strchr(address, ':') != colon)
-		return "an IPv6 address stands in brackets: \"[::1]:3000\"";
-	if (*port == '\0' || port[strspn(port, "0123456789")] != '\0' ||
-	    strlen(port) > 5 || atoi(port) < 1 || atoi(port) > 65535)
-		return "the port must be from 1 to 65535";
-	return NULL;
+	if (address_parse(text, address, err) != 0)
+		return -1;
+	/* Tests may ask for any port. Nobody could find it. */
+	if (strcmp(address->port, "0") == 0)
+		return err_set(
+		    err, "\"%s\": the port must be from 1 to 65535", text);
+	return 0;
 }
 
 static int
 check_listen(const struct conf_draft *d, struct err *err)
 {
-	const struct conf_http *http = &d->conf->http;
+	const struct conf_strings *listen = &d->conf->http.listen;
+	struct address address, other;
+	struct err fault;
+	int rc = 0;
 
-	for (int i = 0; i < http->listen.count; i++) {
-		const char *item = http->listen.items[i];
-		const char *fault = listen_fault(item);
-
-		for (int j = 0; j < i && fault == NULL; j++)
-			if (strcmp(item, http->listen.items[j]) == 0)
-				fault = "stands twice";
-		if (fault != NULL)
-			return conf_draft_err(
-			    d, http, "listen", err, "\"%s\": %s", item, fault);
+	for (int i = 0; i < listen->count && rc == 0; i++) {
+		rc = check_address(listen->items[i], &address, &fault);
+		for (int j = 0; j < i && rc == 0; j++) {
+			rc = address_parse(listen->items[j], &other, &fault);
+			if (rc == 0 && address_same_place(&address, &other))
+				rc = err_set(&fault, "\"%s\": stands twice",
+				    listen->items[i]);
+		}
 	}
-	return 0;
+	if (rc == 0)
+		return 0;
+	conf_draft_err(d, &d->conf->http, "listen", err, "%s", fault.message);
+	return fault.hint[0] != '\0' ? err_hint(err, "%s", fault.hint) : -1;
 }
 
 /* ------------------------------------------------- patterns and policies */
