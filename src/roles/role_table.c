@@ -5,11 +5,18 @@
 
 #include <string.h>
 
+#ifdef CHIMP_TEST_ROLE
+extern const struct role role_fake; /* tests/fake/ */
+#endif
+
 const struct role *const role_table[] = {
     &role_http,
     &role_worker,
     &role_cron,
     &role_subscriber,
+#ifdef CHIMP_TEST_ROLE
+    &role_fake,
+#endif
     NULL,
 };
 

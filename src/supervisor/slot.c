@@ -6,6 +6,7 @@
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/conf/conf_classes.h"
 #include "roles/role.h"
 #include "supervisor/heartbeat.h"
 #include "supervisor/master_state.h"
@@ -231,24 +232,14 @@ slot_table_add(struct master *m, const char *role,
 int
 slot_table_init(struct master *m)
 {
-	const struct conf *c = m->conf;
-	const bool background = c->background_workers;
-	int64_t http = c->http.present ? c->http.processes : 0;
-	int64_t cron = c->cron.present && background ? c->cron.processes : 0;
-	int64_t subscriber =
-	    c->subscriber.present && background ? c->subscriber.processes : 0;
-	int64_t workers = 0;
+	struct conf_class class;
+	int64_t processes = 0;
 
-	for (size_t i = 0; i < c->n_workers && background; i++)
-		workers += c->workers[i].processes;
-	m->slots = mem_zalloc(
-	    (size_t)(http + workers + cron + subscriber) * sizeof(*m->slots));
-	slot_table_add(m, "http", NULL, http);
-	for (size_t i = 0; i < c->n_workers && background; i++)
-		slot_table_add(
-		    m, "worker", &c->workers[i], c->workers[i].processes);
-	slot_table_add(m, "cron", NULL, cron);
-	slot_table_add(m, "subscriber", NULL, subscriber);
+	for (size_t i = 0; conf_class_at(m->conf, i, &class); i++)
+		processes += class.processes;
+	m->slots = mem_zalloc((size_t)processes * sizeof(*m->slots));
+	for (size_t i = 0; conf_class_at(m->conf, i, &class); i++)
+		slot_table_add(m, class.role, class.worker, class.processes);
 	return m->n_slots > 0 ? 0 : -1;
 }
 

@@ -10,6 +10,7 @@ from harness import procs
 from harness.app import App, copy_orders
 from harness.chimpd import Chimpd, chimpctl, configuration
 from harness.cluster import Cluster, initdb, temp_dir
+from harness.fake import CHIMPD_TEST, FakeNode
 from harness.http import Client
 from harness.settings import CHIMPD, PATIENCE
 
@@ -18,8 +19,9 @@ TEMPLATE = "CHIMP_TEST_TEMPLATE"  # tells xdist's processes where it is
 
 
 def pytest_configure(config):
-    if not CHIMPD.exists():
-        pytest.exit(f"{CHIMPD} is missing: run make, or set CHIMP_BUILDDIR", 2)
+    for program in (CHIMPD, CHIMPD_TEST):
+        if not program.exists():
+            pytest.exit(f"{program} is missing: run scripts/build-in, or set CHIMP_BUILDDIR", 2)
     if not hasattr(config, "workerinput"):
         top = temp_dir("template")
         initdb(top / "data")
@@ -75,6 +77,23 @@ def start(folder, database):
         daemon = Chimpd(folder, name, **conf)
         started.append(daemon)
         return daemon.start(env=env, wait=wait)
+
+    yield start_one
+    finish_all(started)
+
+
+@pytest.fixture
+def start_fake(folder, database):
+    """start_fake(name=..., fakes=2, behaviour="", **conf) -> a FakeNode"""
+    started = []
+
+    def start_one(name="fake", wait=True, birth=None, env=None, **conf):
+        conf.setdefault("url", database.url)
+        node = FakeNode(folder, name, **conf)
+        if birth is not None:
+            node.birth(birth)
+        started.append(node)
+        return node.start(env=env, wait=wait)
 
     yield start_one
     finish_all(started)

@@ -96,6 +96,15 @@ struct conf_subscriber {
 	struct conf_recycle recycle;
 };
 
+/* The role that misbehaves on order: in tests/fake/, and in no chimpd. */
+struct conf_fake {
+	bool present;
+	int64_t processes;
+	char *behaviour; /* orders for every process at birth */
+	char *control;   /* folder where more are found; "" = none */
+	struct conf_recycle recycle;
+};
+
 /*
  * A handler names exactly one of its members. In this version only sql and
  * action are accepted; the others are refused with their name.
@@ -197,6 +206,7 @@ struct conf {
 	size_t n_workers;
 	struct conf_cron cron;
 	struct conf_subscriber subscriber;
+	struct conf_fake fake; /* zero but in test builds */
 	struct conf_app *apps;
 	size_t n_apps;
 };

@@ -45,6 +45,18 @@ class_subscriber(const struct conf *conf, struct conf_class *class)
 	    .recycle = conf->subscriber.recycle};
 }
 
+#ifdef CHIMP_TEST_ROLE
+static void
+class_fake(const struct conf *conf, struct conf_class *class)
+{
+	*class = (struct conf_class){.role = "fake",
+	    .name = "",
+	    .processes = conf->fake.present ? conf->fake.processes : 0,
+	    .connections = CONF_CONTROL_CONNECTIONS,
+	    .recycle = conf->fake.recycle};
+}
+#endif
+
 bool
 conf_class_at(const struct conf *conf, size_t i, struct conf_class *class)
 {
@@ -58,6 +70,10 @@ conf_class_at(const struct conf *conf, size_t i, struct conf_class *class)
 		class_cron(conf, class);
 	else if (i == n + 2)
 		class_subscriber(conf, class);
+#ifdef CHIMP_TEST_ROLE
+	else if (i == n + 3)
+		class_fake(conf, class);
+#endif
 	else
 		return false;
 	/* DISABLE_BACKGROUND_WORKERS: only http runs on this node. */

@@ -26,6 +26,7 @@
 static_assert(offsetof(struct conf_http, present) == 0, "role");
 static_assert(offsetof(struct conf_cron, present) == 0, "role");
 static_assert(offsetof(struct conf_subscriber, present) == 0, "role");
+static_assert(offsetof(struct conf_fake, present) == 0, "role");
 static_assert(offsetof(struct conf_worker, name) == 0, "title");
 static_assert(offsetof(struct conf_app, name) == 0, "title");
 static_assert(offsetof(struct conf_action, name) == 0, "title");
@@ -180,6 +181,19 @@ static const struct conf_key subscriber_keys[] = {
 	  .help = "subscriber processes on this node; 0 = none" },
 	RECYCLE_KEYS(conf_subscriber),
 };
+
+#ifdef CHIMP_TEST_ROLE
+static const struct conf_key fake_keys[] = {
+	{ "processes", CONF_INT, AT(conf_fake, processes), .def = "1",
+	  .min = 0, .max = 1024, .help = "fake processes; 0 = none" },
+	{ "behaviour", CONF_STRING, AT(conf_fake, behaviour), .def = "",
+	  .help = "orders at birth, see tests/fake/order.c" },
+	{ "control", CONF_PATH, AT(conf_fake, control),
+	  .help = "folder of more orders" },
+	RECYCLE_WORK(conf_fake, "max_jobs", "jobs"),
+	RECYCLE_KEYS(conf_fake),
+};
+#endif
 
 /* What runs: exactly one of them. */
 #define HANDLER_KEYS(type)                                                    \
@@ -345,6 +359,9 @@ static const struct conf_section root_sections[] = {
 	ONE("cron", CONF_ROLE, conf_cron, cron, cron_keys),
 	ONE("subscriber", CONF_ROLE, conf_subscriber, subscriber,
 	    subscriber_keys),
+#ifdef CHIMP_TEST_ROLE
+	ONE("fake", CONF_ROLE, conf_fake, fake, fake_keys),
+#endif
 	MANY("app", conf_app, conf, apps, app_keys, app_sections,
 	    COUNT(app_sections)),
 };

@@ -75,6 +75,8 @@ def chimpctl(*args, **more):
 class Chimpd:
     """Everything that a test starts ends with it; Chimpd.finish looks back."""
 
+    program = CHIMPD
+
     def __init__(self, directory, name="chimpd", **conf):
         self.dir = pathlib.Path(directory)
         self.conf = self.dir / f"{name}.conf"
@@ -99,7 +101,7 @@ class Chimpd:
         ready, child_end = os.pipe()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [CHIMPD, "-c", self.conf, "--ready-fd", str(child_end)],
+                [self.program, "-c", self.conf, "--ready-fd", str(child_end)],
                 env=environment(env), pass_fds=[child_end], cwd="/",
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
