@@ -6,6 +6,7 @@
  */
 #include "roles/child.h"
 #include "common/base/clock.h"
+#include "common/base/descend.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/log.h"
@@ -23,11 +24,23 @@ enum {
 	/* Both together less than the second that G33 leaves. */
 	CHILD_ABANDON_MS = 400,
 	CHILD_DEREGISTER_MS = 400,
+	/* For descendants to die of KILL; those that take longer fall to the
+	 * master, which goes on. */
+	CHILD_DESCEND_MS = 40,
 	/* "Bad configuration: do not restart me" (design.md, section 3). */
 	CHILD_EXIT_CONF = 78
 };
 
 /* --- the end --- */
+
+/* No descendant survives (G33, G36), wherever it has hidden from us. */
+static void
+child_end_descendants(void)
+{
+	if (!descend_end(NULL, NULL, CHILD_DESCEND_MS))
+		log_warn("something that was started here has not died of "
+			 "KILL yet");
+}
 
 void
 child_exit(struct child *child)
@@ -174,6 +187,11 @@ child_init(struct child *child)
 	struct child_priv *p = child->priv;
 
 	child_name(child);
+	/*
+	 * A role that starts processes waits for every child, not only for
+	 * those: what they leave behind becomes its child as well.
+	 */
+	descend_adopt();
 	child->loop = child->birth->role->loop_new();
 	loop_timer_init(
 	    &p->stage_timer, child->loop, child_on_stage_timer, child);
@@ -190,6 +208,7 @@ child_start(struct child *child)
 	if (child->birth->role->start(child, &err) != 0) {
 		log_err(LOG_LEVEL_ERROR, &err);
 		/* Nothing was promised yet: no work, no registration. */
+		child_end_descendants();
 		_exit(CHILD_EXIT_CONF);
 	}
 	child->priv->started = true;
@@ -226,5 +245,6 @@ role_main(const struct birth *birth)
 	child_start(&child);
 	loop_run(child.loop);
 	child_done(&child);
+	child_end_descendants();
 	exit(0);
 }
