@@ -275,6 +275,7 @@ master_run(struct conf *conf, const struct master_opts *opts)
 
 	log_info("chimpd %s starts node %s with %s", PACKAGE_VERSION,
 	    conf->node, conf->path);
+	stray_init(m);
 	if (master_init(m, &err) != 0) {
 		log_err(LOG_LEVEL_ERROR, &err);
 		m->exit_status = 1;
@@ -282,6 +283,7 @@ master_run(struct conf *conf, const struct master_opts *opts)
 		master_advance(m);
 		while (m->state != MASTER_ENDED)
 			event_base_loop(m->base, EVLOOP_ONCE);
+		stray_end(m);
 		report_ended(m);
 	}
 	status = m->exit_status;

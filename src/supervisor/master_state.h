@@ -22,6 +22,7 @@
 #include "supervisor/signals.h"
 #include "supervisor/slot.h"
 #include "supervisor/stop.h"
+#include "supervisor/stray.h"
 
 enum master_state {
 	MASTER_STARTING,          /* alone: sockets, user, folders */
@@ -57,6 +58,7 @@ struct master {
 	struct prepare prepare;
 	struct embedded embedded;
 	struct stop stop;
+	struct stray stray;
 };
 
 /* The one function that changes the master's state; logs it. */
