@@ -90,11 +90,13 @@ sweep_limit_ms(const struct http *http, enum sweep_phase phase)
 {
 	switch (phase) {
 	case SWEEP_FRESH:
+	case SWEEP_IDLE:
+		if (http->draining)
+			return SWEEP_DRAIN_IDLE_MS;
+		return phase == SWEEP_IDLE ? http->conf->idle_timeout_ms
+					   : http->conf->read_header_timeout_ms;
 	case SWEEP_HEADER:
 		return http->conf->read_header_timeout_ms;
-	case SWEEP_IDLE:
-		return http->draining ? SWEEP_DRAIN_IDLE_MS
-				      : http->conf->idle_timeout_ms;
 	case SWEEP_BODY:
 		return http->conf->read_timeout_ms;
 	case SWEEP_WRITE:
