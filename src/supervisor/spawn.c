@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "roles/role.h"
 #include "supervisor/master_state.h"
+#include "supervisor/privs.h"
 #include "supervisor/signals.h"
 #include "supervisor/slot.h"
 #include "supervisor/title.h"
@@ -38,6 +39,7 @@ spawn_child_begin(struct master *m, const struct spawn_opts *opts)
 	m->base = NULL;
 	signals_reset();
 	setpgid(0, 0);
+	privs_child();
 	/*
 	 * After the last change of user, which would clear it. A master that
 	 * died before this line is noticed by the next one.

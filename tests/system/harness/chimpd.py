@@ -77,7 +77,9 @@ class Chimpd:
 
     program = CHIMPD
 
-    def __init__(self, directory, name="chimpd", **conf):
+    def __init__(self, directory, name="chimpd", wrap=(), **conf):
+        """wrap: a command that runs what follows it, as env(1) does."""
+        self.wrap = wrap
         self.dir = pathlib.Path(directory)
         self.conf = self.dir / f"{name}.conf"
         self.log = self.dir / f"{name}.log"
@@ -101,7 +103,7 @@ class Chimpd:
         ready, child_end = os.pipe()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [self.program, "-c", self.conf, "--ready-fd", str(child_end)],
+                [*self.wrap, self.program, "-c", self.conf, "--ready-fd", str(child_end)],
                 env=environment(env), pass_fds=[child_end], cwd="/",
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
