@@ -4,6 +4,7 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/conf/conf.h"
 #include "roles/role.h"
 #include "supervisor/master.h"
@@ -200,26 +201,37 @@ chimpd_print(const char *path)
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
+/* Symbolic links stay: a reload is to follow them again. */
+static char *
+chimpd_absolute(const char *name)
+{
+	char *dir = name[0] == '/' ? NULL : getcwd(NULL, 0);
+	char *path =
+	    dir == NULL ? mem_strdup(name) : mem_printf("%s/%s", dir, name);
+
+	free(dir);
+	return path;
+}
+
 static int
 chimpd_run(int argc, char **argv, const struct chimpd_args *args)
 {
-	char path[PATH_MAX];
-	struct master_opts opts = {
-	    .conf_path = path, .ready_fd = args->ready_fd};
+	/* Static: the master's for as long as the process lives. */
+	static struct master_opts opts;
 	enum log_format format = LOG_FORMAT_TEXT;
 	enum log_level level;
 	struct conf *conf;
 	struct err err;
 	bool known;
 
+	opts.conf_path = chimpd_absolute(args->conf_path);
+	opts.ready_fd = args->ready_fd;
 	log_init(LOG_LEVEL_INFO, format);
 	conf = conf_load(args->conf_path, &err);
 	if (conf == NULL) {
 		log_err(LOG_LEVEL_ERROR, &err);
 		return 1;
 	}
-	if (realpath(args->conf_path, path) == NULL)
-		snprintf(path, sizeof(path), "%s", args->conf_path);
 	known = log_level_parse(conf->log.level, &level);
 	assert(known); /* conf_load has checked it */
 	if (strcmp(conf->log.format, "json") == 0)

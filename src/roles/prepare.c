@@ -139,10 +139,12 @@ prepare_database(const struct conf *conf, const char *node_id, struct err *err)
 }
 
 int
-role_prepare(const struct conf *conf, const char *node_id)
+role_prepare(
+    const struct conf *conf, const struct conf *now, const char *node_id)
 {
 	struct err err;
 
+	(void)now;
 	if (prepare_check_conf(conf, &err) != 0) {
 		log_err(LOG_LEVEL_ERROR, &err);
 		return PREPARE_BAD_CONF;

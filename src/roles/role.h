@@ -92,10 +92,12 @@ void role_main(const struct birth *birth) __attribute__((noreturn));
 /*
  * The short-lived child that runs SQL before the roles start: waits for the
  * database, migrates chimp's schema and the apps', registers the apps, checks
- * handlers and the connection budget. Returns an exit status: 0, 1, or 78; the
- * error has been logged.
+ * handlers and the connection budget. `now` is the configuration that is in
+ * effect, at a reload; NULL at the start. Returns an exit status: 0, 1, or 78;
+ * the error has been logged.
  */
-int role_prepare(const struct conf *conf, const char *node_id);
+int role_prepare(
+    const struct conf *conf, const struct conf *now, const char *node_id);
 
 /*
  * For roles. role.c itself calls child_ready, when start has succeeded and the

@@ -5,7 +5,10 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "supervisor/master_state.h"
+#include "supervisor/recycle.h"
+#include "supervisor/replace.h"
 #include "supervisor/slot.h"
+#include "supervisor/watchdog.h"
 #include "supervisor/words.h"
 
 /* Messages taken at once: a mad child must not keep the master busy. */
@@ -20,9 +23,9 @@ heartbeat_ready(struct slot *slot)
 	if (slot->state != SLOT_STARTING)
 		return;
 	slot->ready_ms = clock_mono_ms();
-	slot_set_state(slot, SLOT_SERVING);
-	log_info("%s pid %d is ready after %s", slot->name, (int)slot->pid,
+	slot_set_state(slot, SLOT_SERVING, LOG_LEVEL_INFO, "is ready after %s",
 	    words_duration(slot->ready_ms - slot->born_ms, took));
+	replace_ready(slot);
 }
 
 static void
@@ -36,17 +39,25 @@ heartbeat_wrong(struct slot *slot)
 }
 
 static void
+heartbeat_beat(struct slot *slot, const struct msg *msg)
+{
+	slot->heartbeat = *msg;
+	watchdog_heard(slot);
+	recycle_look(slot);
+}
+
+static void
 heartbeat_take(struct slot *slot, const struct msg *msg)
 {
 	if (msg->slot != slot->number || msg->generation != slot->generation) {
 		heartbeat_wrong(slot);
 		return;
 	}
-	slot_alive_again(slot);
+	slot_heard(slot);
 	if (msg->type == MSG_READY)
 		heartbeat_ready(slot);
 	else if (msg->type == MSG_HEARTBEAT)
-		slot->heartbeat = *msg;
+		heartbeat_beat(slot, msg);
 	else
 		heartbeat_wrong(slot);
 }

@@ -8,10 +8,15 @@
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/conf/conf_classes.h"
 #include "supervisor/limits.h"
 #include "supervisor/master_state.h"
 #include "supervisor/privs.h"
+#include "supervisor/replace.h"
 #include "supervisor/report.h"
+#include "supervisor/rolling.h"
+#include "supervisor/slot.h"
+#include "supervisor/slot_table.h"
 
 #include "config.h"
 
@@ -19,35 +24,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *
-master_state_name(enum master_state state)
-{
-	switch (state) {
-	case MASTER_STARTING:
-		return "starting";
-	case MASTER_DATABASE:
-		return "starting the database";
-	case MASTER_PREPARING:
-		return "preparing the database";
-	case MASTER_BOOTING:
-		return "starting the processes";
-	case MASTER_RUNNING:
-		return "running";
-	case MASTER_STOPPING:
-		return "stopping";
-	case MASTER_STOPPING_DATABASE:
-		return "stopping the database";
-	case MASTER_ENDED:
-		return "ended";
-	}
-	abort();
-}
-
 void
 master_set_state(struct master *m, enum master_state state)
 {
-	/* Only forward: a stop may come at any time, but never ends. */
-	assert(state > m->state);
+	assert(master_state_allowed(m->state, state));
 	log_debug("%s, was %s", master_state_name(state),
 	    master_state_name(m->state));
 	m->state = state;
@@ -57,6 +37,12 @@ bool
 master_is_booting(const struct master *m)
 {
 	return m->state < MASTER_RUNNING;
+}
+
+bool
+master_is_rolling(const struct master *m)
+{
+	return m->state == MASTER_ROLLING || m->state == MASTER_REVERTING;
 }
 
 bool
@@ -77,14 +63,46 @@ master_fail(struct master *m)
 void
 master_forget(struct master *m, bool keep_listeners)
 {
-	for (int i = 0; i < m->n_slots; i++)
-		fd_close(&m->slots[i].fd);
+	struct list *n;
+
+	LIST_FOREACH (n, &m->slots)
+		fd_close(&LIST_ENTRY(n, struct slot, table)->fd);
 	listen_forget(&m->listeners, keep_listeners);
 	lockfile_forget(&m->pid_file);
 	notify_forget(&m->notify);
+	reload_forget(&m->reload);
 	embedded_forget(&m->embedded);
 }
 
+/* True if every class has a process that serves. */
+static bool
+master_classes_serve(struct master *m)
+{
+	struct conf_class class;
+
+	for (size_t i = 0; conf_class_at(m->conf, i, &class); i++) {
+		bool serves = class.processes == 0;
+
+		for (int n = 0; n < class.processes && !serves; n++)
+			serves = slot_find(m, &class, n)->state == SLOT_SERVING;
+		if (!serves)
+			return false;
+	}
+	return true;
+}
+
+/* MASTER_RUNNING begins. */
+static void
+master_run_all(struct master *m)
+{
+	master_set_state(m, MASTER_RUNNING);
+	event_del(&m->boot_timer);
+	report_ready(m);
+	notify_ready(&m->notify);
+}
+
+/* Some are not ready yet. Where another one of the class is, that one does the
+ * work, and the restart policy goes on trying. */
 static void
 master_on_boot_timeout(evutil_socket_t fd, short what, void *arg)
 {
@@ -93,7 +111,10 @@ master_on_boot_timeout(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	report_not_ready(m);
-	master_fail(m);
+	if (master_classes_serve(m))
+		master_run_all(m);
+	else
+		master_fail(m);
 	master_advance(m);
 }
 
@@ -103,21 +124,12 @@ master_boot(struct master *m)
 {
 	int64_t ms = m->conf->start_timeout_ms;
 	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+	struct list *n;
 
 	master_set_state(m, MASTER_BOOTING);
 	event_add(&m->boot_timer, &tv);
-	for (int i = 0; i < m->n_slots; i++)
-		slot_start(&m->slots[i]);
-}
-
-/* MASTER_RUNNING begins: everything is ready. */
-static void
-master_run_all(struct master *m)
-{
-	master_set_state(m, MASTER_RUNNING);
-	event_del(&m->boot_timer);
-	report_ready(m);
-	notify_ready(&m->notify);
+	LIST_FOREACH (n, &m->slots)
+		slot_start(LIST_ENTRY(n, struct slot, table));
 }
 
 static void
@@ -151,10 +163,20 @@ master_step(struct master *m)
 			master_boot(m);
 		break;
 	case MASTER_BOOTING:
-		if (m->slot_count[SLOT_SERVING] == m->n_slots)
+		if (m->slot_count[SLOT_SERVING] == slot_count_wanted(m))
 			master_run_all(m);
 		break;
 	case MASTER_RUNNING:
+		replace_step(m);
+		reload_step(m);
+		break;
+	case MASTER_CHECKING:
+		replace_step(m);
+		break;
+	case MASTER_ROLLING:
+	case MASTER_REVERTING:
+		replace_step(m);
+		rolling_step(m);
 		break;
 	case MASTER_STOPPING:
 		if (stop_roles_gone(m))
@@ -180,6 +202,7 @@ master_advance(struct master *m)
 		before = m->state;
 		master_step(m);
 	} while (m->state != before);
+	slot_sweep(m);
 	report_status(m);
 }
 
@@ -192,8 +215,12 @@ master_new(struct conf *conf, const struct master_opts *opts)
 	m->opts = opts;
 	m->pid = getpid();
 	m->born_ms = clock_mono_ms();
+	m->serial = 1;
+	m->next_serial = 2;
 	m->pid_file.fd = m->embedded.lock.fd = m->embedded.output_fd = -1;
+	m->reload.fd = -1;
 	uuid_random(m->node_id);
+	list_init(&m->slots);
 	for (int i = 0; i < SLOT_STATES; i++)
 		list_init(&m->slots_in[i]);
 	notify_init(&m->notify, opts->ready_fd);
@@ -204,9 +231,7 @@ master_new(struct conf *conf, const struct master_opts *opts)
 static int
 master_open(struct master *m, struct err *err)
 {
-	static const struct conf_strings none;
 	const struct conf *c = m->conf;
-	bool http = c->http.present && c->http.processes > 0;
 	int rc = 0;
 
 	limits_raise_files();
@@ -217,8 +242,7 @@ master_open(struct master *m, struct err *err)
 			      "pid_file");
 	if (rc != 0)
 		return err_prefix(err, "pid_file");
-	if (listen_change(&m->listeners, http ? &c->http.listen : &none, err) !=
-	    0)
+	if (listen_change(&m->listeners, conf_listen(c), err) != 0)
 		return -1;
 	listen_commit(&m->listeners);
 	return privs_drop(c, err);
@@ -251,6 +275,7 @@ master_free(struct master **mp)
 	struct master *m = *mp;
 
 	slot_table_done(m);
+	reload_done(m);
 	listen_close(&m->listeners);
 	lockfile_release(&m->pid_file);
 	if (m->base != NULL) {
@@ -263,6 +288,7 @@ master_free(struct master **mp)
 	if (m->base != NULL)
 		event_base_free(m->base);
 	conf_free(&m->conf);
+	conf_free(&m->conf_before);
 	mem_free(mp);
 }
 

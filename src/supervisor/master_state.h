@@ -19,24 +19,19 @@
 #include "supervisor/master.h"
 #include "supervisor/notify.h"
 #include "supervisor/prepare.h"
+#include "supervisor/reload.h"
 #include "supervisor/signals.h"
-#include "supervisor/slot.h"
+#include "supervisor/states.h"
 #include "supervisor/stop.h"
 #include "supervisor/stray.h"
 
-enum master_state {
-	MASTER_STARTING,          /* alone: sockets, user, folders */
-	MASTER_DATABASE,          /* the embedded PostgreSQL starts */
-	MASTER_PREPARING,         /* a child migrates and registers */
-	MASTER_BOOTING,           /* slots are filled, not all are ready */
-	MASTER_RUNNING,           /* all were ready */
-	MASTER_STOPPING,          /* the roles end; see stop.h */
-	MASTER_STOPPING_DATABASE, /* then the embedded PostgreSQL */
-	MASTER_ENDED
-};
-
 struct master {
-	struct conf *conf; /* owned */
+	struct conf *conf;        /* owned; the one that is in effect */
+	struct conf *conf_before; /* owned; while rolling, else NULL */
+	uint32_t serial;          /* of conf */
+	uint32_t serial_before;
+	uint32_t next_serial;
+	uint32_t next_slot; /* its number */
 	const struct master_opts *opts;
 	enum master_state state; /* master_set_state changes it */
 	int exit_status;         /* 0, or 1 after a failure */
@@ -46,8 +41,7 @@ struct master {
 	struct event_base *base;
 	struct event boot_timer; /* start_timeout_ms of MASTER_BOOTING */
 
-	struct slot *slots; /* the table; never moves or grows */
-	int n_slots;
+	struct list slots;                 /* the table: slot_table.h */
 	struct list slots_in[SLOT_STATES]; /* every slot is on one */
 	int slot_count[SLOT_STATES];
 
@@ -56,12 +50,14 @@ struct master {
 	struct signals signals;
 	struct notify notify;
 	struct prepare prepare;
+	struct reload reload;
 	struct embedded embedded;
 	struct stop stop;
 	struct stray stray;
 };
 
-/* The one function that changes the master's state; logs it. */
+/* The one function that changes the master's state; logs it. A change that
+ * states.c does not allow aborts. */
 void master_set_state(struct master *m, enum master_state state);
 
 /* Go on as far as the events so far allow; called after every event. */
@@ -69,6 +65,9 @@ void master_advance(struct master *m);
 
 /* True until everything has been ready once: a failure ends the master. */
 bool master_is_booting(const struct master *m);
+
+/* True while a new configuration, or the old one again, goes round. */
+bool master_is_rolling(const struct master *m);
 
 /* True once a stop has begun. */
 bool master_is_stopping(const struct master *m);

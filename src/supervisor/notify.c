@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* NOTIFY_SOCKET is a path, or "@name" in the abstract namespace. */
@@ -114,6 +115,19 @@ notify_ready(struct notify *n)
 		log_warn("cannot write to the descriptor of --ready-fd: %s",
 		    strerror(errno));
 	fd_close(&n->ready_fd);
+}
+
+void
+notify_reloading(struct notify *n)
+{
+	struct timespec now;
+	char text[64];
+
+	/* MONOTONIC_USEC: systemd 253 wants it, older ones ignore it. */
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
+	    (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	notify_send(n, text);
 }
 
 void

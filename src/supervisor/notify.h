@@ -35,6 +35,9 @@ void notify_start(struct notify *n, struct event_base *base);
 void notify_status(struct notify *n, const char *text);
 
 void notify_ready(struct notify *n);
+
+/* A reload begins; notify_ready says that it is over. */
+void notify_reloading(struct notify *n);
 void notify_stopping(struct notify *n);
 
 /* The start takes longer: it is not over for another `ms`. */

@@ -14,6 +14,18 @@
 #include <string.h>
 #include <sys/wait.h>
 
+/* At the start that is the end. Later it was to register the old apps again,
+ * after a reload that failed. */
+static void
+prepare_failed(struct master *m)
+{
+	if (master_is_booting(m))
+		master_fail(m);
+	else if (!master_is_stopping(m))
+		log_error("the database may still have the apps of the new "
+			  "configuration registered; reload to mend that");
+}
+
 void
 prepare_start(struct master *m)
 {
@@ -22,15 +34,14 @@ prepare_start(struct master *m)
 	pid_t pid = spawn_fork(m, &opts);
 
 	if (pid == 0)
-		exit(role_prepare(m->conf, m->node_id));
-	if (pid < 0) {
-		log_error("cannot start the process that prepares the "
-			  "database: %s",
-		    strerror(errno));
-		master_fail(m);
+		exit(role_prepare(m->conf, NULL, m->node_id));
+	if (pid > 0) {
+		m->prepare.pid = pid;
 		return;
 	}
-	m->prepare.pid = pid;
+	log_error("cannot start the process that prepares the database: %s",
+	    strerror(errno));
+	prepare_failed(m);
 }
 
 void
@@ -49,7 +60,7 @@ prepare_ended(struct master *m, int status)
 	if (!WIFEXITED(status))
 		log_error("the process that prepares the database was %s",
 		    words_exit(status, end));
-	master_fail(m);
+	prepare_failed(m);
 }
 
 void

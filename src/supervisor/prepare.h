@@ -15,7 +15,7 @@ struct prepare {
 	bool done; /* it has exited with 0 */
 };
 
-/* Fork it; a failure ends the master. */
+/* Fork it; a failure at the start ends the master. */
 void prepare_start(struct master *m);
 
 /* It has ended with this status of wait(2). */

@@ -6,9 +6,14 @@
 #include "common/base/log.h"
 #include "supervisor/embedded.h"
 #include "supervisor/master_state.h"
+#include "supervisor/policy.h"
 #include "supervisor/prepare.h"
+#include "supervisor/reload.h"
+#include "supervisor/replace.h"
 #include "supervisor/rescue.h"
 #include "supervisor/slot.h"
+#include "supervisor/slot_table.h"
+#include "supervisor/stray.h"
 #include "supervisor/words.h"
 
 #include <errno.h>
@@ -17,103 +22,105 @@
 #include <string.h>
 #include <sys/wait.h>
 
-/* sysexits' EX_CONFIG: "bad configuration, do not restart me". */
-#define REAP_BAD_CONFIGURATION 78
-
-static bool
-reap_exited(int status, int code)
-{
-	return WIFEXITED(status) && WEXITSTATUS(status) == code;
-}
-
-/* "worker/default/1 pid 4711 killed by signal 9 (Killed) after 3 h, WHAT". */
+/*
+ * What is known of the life that has ended: "killed by signal 11 (core dumped)
+ * after 3 h (no heartbeat for 10 s), restarting in 200 ms; it last said: ...".
+ */
 static void
-reap_log(const struct slot *slot, int status, bool well, const char *what)
+reap_obituary(
+    struct slot *slot, int status, enum slot_state state, const char *next)
 {
+	const bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	const char *said = well ? "" : slot->heartbeat.text;
 	char end[WORDS_BYTES], lived[WORDS_BYTES];
 
 	words_exit(status, end);
 	words_duration(clock_mono_ms() - slot->born_ms, lived);
-	if (well)
-		log_info("%s pid %d %s after %s%s", slot->name, (int)slot->pid,
-		    end, lived, what);
-	else
-		log_warn("%s pid %d %s after %s%s", slot->name, (int)slot->pid,
-		    end, lived, what);
+	slot_set_state(slot, state, well ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+	    "%s after %s%s%s%s%s%s%s", end, lived, slot->cause[0] ? " (" : "",
+	    slot->cause, slot->cause[0] ? ")" : "", next,
+	    said[0] ? "; it last said: " : "", said);
 }
 
 /*
  * A process that did not end well may have held claims and lanes. A living
- * one releases them now, and the slot's successor does so again, in case that
- * one dies before it could. One that was never ready held nothing, so an older
- * debt of the slot stays the one to remember.
+ * one releases them now, and whoever is next in its place does so again, in
+ * case that one dies before it could. One that was never ready held nothing,
+ * so an older debt of the slot stays the one to remember.
  */
 static void
 reap_rescue(struct slot *slot)
 {
+	struct slot *heir = slot->successor != NULL ? slot->successor : slot;
+
 	rescue_send(slot->master, slot->id);
-	if (slot->ready_ms > 0 || slot->previous[0] == '\0')
+	if (slot->ready_ms > 0 || heir->previous[0] == '\0')
 		snprintf(
-		    slot->previous, sizeof(slot->previous), "%s", slot->id);
+		    heir->previous, sizeof(heir->previous), "%s", slot->id);
+}
+
+static struct policy_verdict
+reap_judge(struct slot *slot, int status)
+{
+	struct policy_death death = {
+	    .status = status,
+	    .stopping = master_is_stopping(slot->master),
+	    .leaving = slot->leaving || !slot_wanted(slot, NULL),
+	    .replaced = slot->successor != NULL,
+	    .predecessor = slot->predecessor != NULL,
+	    .healthy_ms =
+		slot->ready_ms > 0 ? clock_mono_ms() - slot->ready_ms : 0,
+	};
+
+	return policy_after_death(
+	    &death, &slot->backoff, slot->master->conf->restart_delay_max_ms);
 }
 
 static void
-reap_slot_restart(struct slot *slot, int status, bool well)
+reap_restart(struct slot *slot, int status, int64_t delay_ms)
 {
-	char delay[WORDS_BYTES], what[WORDS_BYTES + 32];
-	int64_t healthy_ms =
-	    slot->ready_ms > 0 ? clock_mono_ms() - slot->ready_ms : 0;
+	char delay[WORDS_BYTES], next[WORDS_BYTES + 32];
 
-	slot->restart_delay_ms = backoff_next_ms(&slot->backoff, healthy_ms,
-	    slot->master->conf->restart_delay_max_ms);
-	words_duration(slot->restart_delay_ms, delay);
-	snprintf(what, sizeof(what), ", restarting %s%s",
-	    slot->restart_delay_ms > 0 ? "in " : "at once",
-	    slot->restart_delay_ms > 0 ? delay : "");
-	reap_log(slot, status, well, what);
-	slot_clear(slot);
-	slot_set_state(slot, SLOT_WAITING);
-}
-
-static void
-reap_slot_failed(struct slot *slot, int status)
-{
-	struct master *m = slot->master;
-
-	reap_log(slot, status, false,
-	    ": its configuration is bad, it will not be restarted");
-	slot_clear(slot);
-	slot_set_state(slot, SLOT_FAILED);
-	if (master_is_booting(m))
-		master_fail(m);
+	slot->restart_delay_ms = delay_ms;
+	words_duration(delay_ms, delay);
+	snprintf(next, sizeof(next), ", restarting %s%s",
+	    delay_ms > 0 ? "in " : "at once", delay_ms > 0 ? delay : "");
+	reap_obituary(slot, status, SLOT_WAITING, next);
 }
 
 static void
 reap_slot(struct slot *slot, int status)
 {
-	bool well = reap_exited(status, 0);
+	struct policy_verdict v = reap_judge(slot, status);
 
-	if (well)
-		slot->previous[0] = '\0';
-	else
+	if (v.rescue)
 		reap_rescue(slot);
-	if (master_is_stopping(slot->master)) {
-		reap_log(slot, status, well, "");
-		slot_clear(slot);
-		slot_set_state(slot, SLOT_EMPTY);
-	} else if (reap_exited(status, REAP_BAD_CONFIGURATION)) {
-		reap_slot_failed(slot, status);
-	} else {
-		reap_slot_restart(slot, status, well);
+	else
+		slot->previous[0] = '\0';
+	switch (v.next) {
+	case POLICY_NOTHING:
+		reap_obituary(slot, status, SLOT_EMPTY, "");
+		break;
+	case POLICY_FAIL:
+		reap_obituary(slot, status, SLOT_FAILED,
+		    ": its configuration is bad, it will not be restarted");
+		break;
+	case POLICY_RESTART:
+		reap_restart(slot, status, v.delay_ms);
+		break;
 	}
+	slot_clear(slot);
+	replace_ended(slot);
+	if (v.next == POLICY_FAIL && master_is_booting(slot->master))
+		master_fail(slot->master);
 }
 
 static void
 reap_one(struct master *m, pid_t pid)
 {
 	struct slot *slot = slot_by_pid(m, pid);
-	bool ours =
-	    slot != NULL || pid == m->prepare.pid || pid == m->embedded.pid;
+	bool ours = slot != NULL || pid == m->prepare.pid ||
+		    pid == m->reload.pid || pid == m->embedded.pid;
 	int status = 0;
 
 	/*
@@ -128,6 +135,8 @@ reap_one(struct master *m, pid_t pid)
 		reap_slot(slot, status);
 	else if (pid == m->prepare.pid)
 		prepare_ended(m, status);
+	else if (pid == m->reload.pid)
+		reload_ended(m, status);
 	else if (pid == m->embedded.pid)
 		embedded_ended(m, status);
 	else
@@ -146,5 +155,6 @@ reap_all(struct master *m)
 		    info.si_pid == 0)
 			return;
 		reap_one(m, info.si_pid);
+		stray_kill(m);
 	}
 }

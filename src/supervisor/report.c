@@ -6,6 +6,8 @@
 #include "common/base/log.h"
 #include "roles/role.h"
 #include "supervisor/master_state.h"
+#include "supervisor/slot.h"
+#include "supervisor/slot_table.h"
 #include "supervisor/words.h"
 
 #include <stdarg.h>
@@ -37,6 +39,7 @@ report_ready(const struct master *m)
 {
 	struct report_text t = {.text = ""};
 	char took[WORDS_BYTES], names[512];
+	struct list *n;
 
 	if (m->listeners.count > 0) {
 		listen_names(&m->listeners, names, sizeof(names));
@@ -44,9 +47,14 @@ report_ready(const struct master *m)
 	}
 	if (m->embedded.pid > 0)
 		report_add(&t, "postgres pid %d, ", (int)m->embedded.pid);
-	for (int i = 0; i < m->n_slots; i++)
-		report_add(&t, "%s%s pid %d", i > 0 ? ", " : "",
-		    m->slots[i].name, (int)m->slots[i].pid);
+	LIST_FOREACH (n, &m->slots) {
+		const struct slot *slot = LIST_ENTRY(n, struct slot, table);
+
+		if (slot->state == SLOT_SERVING)
+			report_add(&t, "%s%s pid %d",
+			    n == m->slots.next ? "" : ", ", slot->name,
+			    (int)slot->pid);
+	}
 	log_info("ready after %s: %s",
 	    words_duration(clock_mono_ms() - m->born_ms, took), t.text);
 }
@@ -55,10 +63,11 @@ void
 report_not_ready(const struct master *m)
 {
 	char limit[WORDS_BYTES];
+	struct list *n;
 
 	words_duration(m->conf->start_timeout_ms, limit);
-	for (int i = 0; i < m->n_slots; i++) {
-		const struct slot *slot = &m->slots[i];
+	LIST_FOREACH (n, &m->slots) {
+		const struct slot *slot = LIST_ENTRY(n, struct slot, table);
 		const char *said = slot->heartbeat.text;
 
 		if (slot->state != SLOT_SERVING)
@@ -68,29 +77,95 @@ report_not_ready(const struct master *m)
 	}
 }
 
+/* What a role has, in numbers of processes. */
+struct report_count {
+	int wanted;
+	int serving;    /* and not waiting for the database */
+	int waiting_db; /* serving as far as it can */
+};
+
+static void
+report_count_role(
+    const struct master *m, const struct role *role, struct report_count *count)
+{
+	struct list *n;
+
+	LIST_FOREACH (n, &m->slots) {
+		const struct slot *slot = LIST_ENTRY(n, struct slot, table);
+
+		if (slot->role != role || slot->leaving ||
+		    slot->predecessor != NULL || !slot_wanted(slot, NULL))
+			continue;
+		count->wanted++;
+		if (slot->state != SLOT_SERVING)
+			continue;
+		if (slot->heartbeat.state == MSG_STATE_WAITING_DB)
+			count->waiting_db++;
+		else
+			count->serving++;
+	}
+}
+
+/* "http 2/2 worker 7/8"; returns how many wait for the database. */
+static int
+report_roles(const struct master *m, struct report_text *t)
+{
+	const char *space = "";
+	int waiting_db = 0;
+
+	for (const struct role *const *r = role_table; *r != NULL; r++) {
+		struct report_count count = {0};
+
+		report_count_role(m, *r, &count);
+		if (count.wanted == 0)
+			continue;
+		report_add(t, "%s%s %d/%d", space, (*r)->name, count.serving,
+		    count.wanted);
+		space = " ";
+		waiting_db += count.waiting_db;
+	}
+	return waiting_db;
+}
+
+/* ", 2 waiting 4 s": the longest of their delays. */
+static void
+report_waiting(const struct master *m, struct report_text *t)
+{
+	char delay[WORDS_BYTES];
+	int64_t longest_ms = 0;
+	struct list *n;
+
+	LIST_FOREACH (n, &m->slots_in[SLOT_WAITING]) {
+		const struct slot *slot = LIST_ENTRY(n, struct slot, node);
+
+		if (slot->restart_delay_ms > longest_ms)
+			longest_ms = slot->restart_delay_ms;
+	}
+	if (m->slot_count[SLOT_WAITING] > 0)
+		report_add(t, ", %d waiting %s", m->slot_count[SLOT_WAITING],
+		    words_duration(longest_ms, delay));
+}
+
+static void
+report_number(struct report_text *t, int number, const char *what)
+{
+	if (number > 0)
+		report_add(t, ", %d %s", number, what);
+}
+
+/* "http 2/2 worker 7/8, 1 waiting 4 s": who serves, and why not the others. */
 static void
 report_slots(const struct master *m, struct report_text *t)
 {
-	int waiting_db = 0;
+	int waiting_db = report_roles(m, t);
 
-	for (int i = 0; i < m->n_slots; i++)
-		waiting_db +=
-		    slot_alive(&m->slots[i]) &&
-		    m->slots[i].heartbeat.state == MSG_STATE_WAITING_DB;
-	report_add(t, "%d of %d processes serve",
-	    m->slot_count[SLOT_SERVING] - waiting_db, m->n_slots);
-	if (waiting_db > 0)
-		report_add(t, ", %d wait for the database", waiting_db);
-	if (m->slot_count[SLOT_STARTING] > 0)
-		report_add(t, ", %d starting", m->slot_count[SLOT_STARTING]);
-	if (m->slot_count[SLOT_WAITING] > 0)
-		report_add(t, ", %d restarting after a crash",
-		    m->slot_count[SLOT_WAITING]);
-	if (m->slot_count[SLOT_HUNG] > 0)
-		report_add(t, ", %d hanging", m->slot_count[SLOT_HUNG]);
-	if (m->slot_count[SLOT_FAILED] > 0)
-		report_add(t, ", %d with a bad configuration",
-		    m->slot_count[SLOT_FAILED]);
+	report_waiting(m, t);
+	report_number(t, m->slot_count[SLOT_STARTING], "starting");
+	report_number(t, m->slot_count[SLOT_DRAINING], "draining");
+	report_number(t, m->slot_count[SLOT_HUNG], "hung");
+	report_number(
+	    t, m->slot_count[SLOT_FAILED], "failed (bad configuration)");
+	report_number(t, waiting_db, "waiting for the database");
 	if (!embedded_ready(&m->embedded))
 		report_add(t, "; PostgreSQL is restarting");
 }
@@ -113,7 +188,15 @@ report_status(struct master *m)
 		report_slots(m, &t);
 		break;
 	case MASTER_RUNNING:
-		report_add(&t, "Running: ");
+		report_slots(m, &t);
+		break;
+	case MASTER_CHECKING:
+	case MASTER_ROLLING:
+		report_add(&t, "Reloading: ");
+		report_slots(m, &t);
+		break;
+	case MASTER_REVERTING:
+		report_add(&t, "Reload failed, going back: ");
 		report_slots(m, &t);
 		break;
 	case MASTER_STOPPING:

@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "supervisor/master_state.h"
 #include "supervisor/reap.h"
+#include "supervisor/reload.h"
 #include "supervisor/slot.h"
 #include "supervisor/stop.h"
 
@@ -35,20 +36,17 @@ signals_on_graceful(struct master *m)
 }
 
 static void
-signals_on_reload(struct master *m)
-{
-	log_warn("HUP: this version cannot reload its configuration; nothing "
-		 "has changed, restart chimpd to apply %s",
-	    m->conf->path);
-}
-
-static void
 signals_on_reopen(struct master *m)
 {
+	struct list *n;
+
 	log_info("USR1: telling all processes to reopen their logs");
-	for (int i = 0; i < m->n_slots; i++)
-		if (slot_alive(&m->slots[i]))
-			slot_send(&m->slots[i], MSG_REOPEN, 0, "");
+	LIST_FOREACH (n, &m->slots) {
+		struct slot *slot = LIST_ENTRY(n, struct slot, table);
+
+		if (slot_alive(slot))
+			slot_send(slot, MSG_REOPEN, 0, "");
+	}
 }
 
 static void
@@ -67,7 +65,7 @@ static const struct {
 	{ SIGTERM, signals_on_fast },
 	{ SIGINT,  signals_on_fast },
 	{ SIGQUIT, signals_on_graceful },
-	{ SIGHUP,  signals_on_reload },
+	{ SIGHUP,  reload_request },
 	{ SIGUSR1, signals_on_reopen },
 	{ SIGUSR2, signals_on_upgrade },
 	{ SIGCHLD, reap_all },

@@ -4,42 +4,32 @@
 #include "supervisor/slot.h"
 #include "common/base/clock.h"
 #include "common/base/fd.h"
-#include "common/base/log.h"
-#include "common/base/mem.h"
-#include "common/conf/conf_classes.h"
-#include "roles/role.h"
 #include "supervisor/heartbeat.h"
 #include "supervisor/master_state.h"
+#include "supervisor/recycle.h"
+#include "supervisor/replace.h"
 #include "supervisor/spawn.h"
 #include "supervisor/watchdog.h"
+#include "supervisor/words.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *
-slot_state_name(enum slot_state state)
+/* Until a draining process must have been heard, or be gone. */
+static int64_t
+slot_drain_patience_ms(const struct slot *slot)
 {
-	switch (state) {
-	case SLOT_EMPTY:
-		return "empty";
-	case SLOT_WAITING:
-		return "waiting to restart";
-	case SLOT_STARTING:
-		return "starting";
-	case SLOT_SERVING:
-		return "serving";
-	case SLOT_DRAINING:
-		return "draining";
-	case SLOT_HUNG:
-		return "hung";
-	case SLOT_FAILED:
-		return "failed";
-	}
-	abort();
+	int64_t ms = slot->master->conf->watchdog_ms;
+	int64_t left_ms = slot->drain_until_ms - clock_mono_ms();
+
+	if (slot->drain_until_ms > 0 && left_ms < ms)
+		ms = left_ms > 0 ? left_ms : 0;
+	return ms;
 }
 
 /* How long a slot may stay in a state before slot_on_timer; -1 = for ever. */
@@ -54,8 +44,9 @@ slot_patience_ms(const struct slot *slot)
 		return slot->restart_delay_ms;
 	case SLOT_STARTING:
 	case SLOT_SERVING:
-	case SLOT_DRAINING:
 		return slot->master->conf->watchdog_ms;
+	case SLOT_DRAINING:
+		return slot_drain_patience_ms(slot);
 	case SLOT_HUNG:
 		return WATCHDOG_KILL_MS;
 	}
@@ -76,12 +67,22 @@ slot_arm_timer(struct slot *slot)
 }
 
 void
-slot_set_state(struct slot *slot, enum slot_state state)
+slot_set_state(struct slot *slot, enum slot_state state, enum log_level level,
+    const char *fmt, ...)
 {
 	struct master *m = slot->master;
+	char words[512];
+	va_list ap;
 
-	if (slot->state == state)
-		return;
+	assert(slot_state_allowed(slot->state, state));
+	va_start(ap, fmt);
+	vsnprintf(words, sizeof(words), fmt, ap);
+	va_end(ap);
+	if (slot->pid > 0)
+		log_at(
+		    level, "%s pid %d %s", slot->name, (int)slot->pid, words);
+	else
+		log_at(level, "%s %s", slot->name, words);
 	log_debug("%s: %s, was %s", slot->name, slot_state_name(state),
 	    slot_state_name(slot->state));
 	list_remove(&slot->node);
@@ -93,7 +94,7 @@ slot_set_state(struct slot *slot, enum slot_state state)
 }
 
 void
-slot_alive_again(struct slot *slot)
+slot_heard(struct slot *slot)
 {
 	if (slot->state != SLOT_HUNG)
 		slot_arm_timer(slot);
@@ -116,7 +117,7 @@ slot_on_timer(evutil_socket_t fd, short what, void *arg)
 	case SLOT_STARTING:
 	case SLOT_SERVING:
 	case SLOT_DRAINING:
-		watchdog_silent(slot);
+		watchdog_timer(slot);
 		break;
 	case SLOT_HUNG:
 		watchdog_kill(slot);
@@ -125,52 +126,86 @@ slot_on_timer(evutil_socket_t fd, short what, void *arg)
 	master_advance(slot->master);
 }
 
+void
+slot_timer_init(struct slot *slot)
+{
+	evtimer_assign(&slot->timer, slot->master->base, slot_on_timer, slot);
+}
+
 bool
 slot_alive(const struct slot *slot)
 {
 	return slot->pid > 0;
 }
 
-int
-slot_count_alive(const struct master *m)
+/* No memory or too many processes: try again later, and later still. */
+static void
+slot_start_failed(struct slot *slot)
 {
-	return m->slot_count[SLOT_STARTING] + m->slot_count[SLOT_SERVING] +
-	       m->slot_count[SLOT_DRAINING] + m->slot_count[SLOT_HUNG];
+	const int error = errno;
+	char delay[WORDS_BYTES];
+
+	slot->restart_delay_ms =
+	    BACKOFF_FIRST_MS + backoff_next_ms(&slot->backoff, 0,
+				   slot->master->conf->restart_delay_max_ms);
+	words_duration(slot->restart_delay_ms, delay);
+	if (slot->state == SLOT_EMPTY) {
+		slot_set_state(slot, SLOT_WAITING, LOG_LEVEL_ERROR,
+		    "cannot be started: %s; trying again in %s",
+		    strerror(error), delay);
+		return;
+	}
+	log_error("%s still cannot be started: %s; trying again in %s",
+	    slot->name, strerror(error), delay);
+	slot_arm_timer(slot);
 }
 
-struct slot *
-slot_by_pid(struct master *m, pid_t pid)
+static void
+slot_birth(struct slot *slot)
 {
-	for (int i = 0; i < m->n_slots; i++)
-		if (m->slots[i].pid == pid)
-			return &m->slots[i];
-	return NULL;
-}
-
-void
-slot_start(struct slot *slot)
-{
-	assert(!slot_alive(slot) && slot->fd < 0);
 	slot->generation++;
 	uuid_random(slot->id);
 	memset(&slot->heartbeat, 0, sizeof(slot->heartbeat));
 	slot->wrong_messages = 0;
 	slot->born_ms = clock_mono_ms();
 	slot->ready_ms = 0;
-	if (spawn_slot(slot) == 0) {
-		event_assign(&slot->io, slot->master->base, slot->fd,
-		    EV_READ | EV_PERSIST, heartbeat_on_readable, slot);
-		event_add(&slot->io, NULL);
-		slot_set_state(slot, SLOT_STARTING);
+	slot->drain_until_ms = 0;
+	slot->cause[0] = slot->outworn[0] = '\0';
+	slot->serial = slot->master->serial;
+	recycle_birth(slot);
+}
+
+void
+slot_start(struct slot *slot)
+{
+	assert(!slot_alive(slot) && slot->fd < 0);
+	slot_birth(slot);
+	if (spawn_slot(slot) != 0) {
+		slot_start_failed(slot);
+		replace_failed(slot);
 		return;
 	}
-	/* No memory or too many processes: try again later, and later still. */
-	log_error(
-	    "%s: cannot start a process: %s", slot->name, strerror(errno));
-	slot_set_state(slot, SLOT_EMPTY);
-	slot->restart_delay_ms = backoff_next_ms(
-	    &slot->backoff, 0, slot->master->conf->restart_delay_max_ms);
-	slot_set_state(slot, SLOT_WAITING);
+	event_assign(&slot->io, slot->master->base, slot->fd,
+	    EV_READ | EV_PERSIST, heartbeat_on_readable, slot);
+	event_add(&slot->io, NULL);
+	slot_set_state(slot, SLOT_STARTING, LOG_LEVEL_DEBUG, "was forked");
+}
+
+void
+slot_drain(struct slot *slot, int64_t limit_ms, const char *why)
+{
+	if (!slot_send(slot, MSG_DRAIN, limit_ms, ""))
+		log_warn("%s pid %d does not take messages; it will be killed "
+			 "when its time is over",
+		    slot->name, (int)slot->pid);
+	/* A stop has one timer for all. */
+	if (limit_ms > 0 && !master_is_stopping(slot->master))
+		slot->drain_until_ms =
+		    clock_mono_ms() + limit_ms + SLOT_KILL_AFTER_MS;
+	if (slot->state == SLOT_DRAINING)
+		slot_arm_timer(slot);
+	else if (slot->state != SLOT_HUNG)
+		slot_set_state(slot, SLOT_DRAINING, LOG_LEVEL_DEBUG, "%s", why);
 }
 
 bool
@@ -201,55 +236,4 @@ slot_clear(struct slot *slot)
 		event_del(&slot->io);
 	fd_close(&slot->fd);
 	slot->pid = 0;
-}
-
-static void
-slot_table_add(struct master *m, const char *role,
-    const struct conf_worker *worker, int64_t processes)
-{
-	for (int i = 0; i < processes; i++) {
-		struct slot *slot = &m->slots[m->n_slots];
-
-		slot->master = m;
-		slot->number = (uint32_t)m->n_slots++;
-		slot->role = role_find(role);
-		assert(slot->role != NULL);
-		slot->worker = worker;
-		slot->index = i;
-		slot->fd = -1;
-		if (worker != NULL)
-			snprintf(slot->name, sizeof(slot->name), "%s/%.40s/%d",
-			    role, worker->name, i);
-		else
-			snprintf(
-			    slot->name, sizeof(slot->name), "%s/%d", role, i);
-		evtimer_assign(&slot->timer, m->base, slot_on_timer, slot);
-		list_append(&m->slots_in[SLOT_EMPTY], &slot->node);
-		m->slot_count[SLOT_EMPTY]++;
-	}
-}
-
-int
-slot_table_init(struct master *m)
-{
-	struct conf_class class;
-	int64_t processes = 0;
-
-	for (size_t i = 0; conf_class_at(m->conf, i, &class); i++)
-		processes += class.processes;
-	m->slots = mem_zalloc((size_t)processes * sizeof(*m->slots));
-	for (size_t i = 0; conf_class_at(m->conf, i, &class); i++)
-		slot_table_add(m, class.role, class.worker, class.processes);
-	return m->n_slots > 0 ? 0 : -1;
-}
-
-void
-slot_table_done(struct master *m)
-{
-	for (int i = 0; i < m->n_slots; i++) {
-		event_del(&m->slots[i].timer);
-		slot_clear(&m->slots[i]);
-	}
-	m->n_slots = 0;
-	mem_free(&m->slots);
 }

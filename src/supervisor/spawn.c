@@ -5,11 +5,13 @@
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/conf/conf_classes.h"
 #include "roles/role.h"
 #include "supervisor/master_state.h"
 #include "supervisor/privs.h"
 #include "supervisor/signals.h"
 #include "supervisor/slot.h"
+#include "supervisor/slot_table.h"
 #include "supervisor/title.h"
 
 #include <errno.h>
@@ -78,10 +80,13 @@ spawn_role(const struct slot *slot, int fd)
 	static int fds[LISTEN_MAX]; /* lives as long as the process */
 	const struct master *m = slot->master;
 	struct birth *birth = mem_zalloc(sizeof(*birth));
+	struct conf_class class = {.worker = NULL};
+
+	slot_wanted(slot, &class);
 
 	birth->conf = m->conf;
 	birth->role = slot->role;
-	birth->worker = slot->worker;
+	birth->worker = class.worker;
 	birth->index = slot->index;
 	birth->slot = slot->number;
 	birth->generation = slot->generation;

@@ -7,7 +7,9 @@
 #include "supervisor/embedded.h"
 #include "supervisor/master_state.h"
 #include "supervisor/prepare.h"
+#include "supervisor/reload.h"
 #include "supervisor/slot.h"
+#include "supervisor/slot_table.h"
 #include "supervisor/words.h"
 
 #include <assert.h>
@@ -15,12 +17,10 @@
 #include <signal.h>
 
 enum {
-	/* Past the time that work has: a child then needs up to 800 ms to
-	 * cancel what runs and to deregister (roles/role.c). Together with
-	 * the next one less than the second of G33. */
-	STOP_KILL_AFTER_MS = 850,
-	STOP_GIVE_UP_MS = 100, /* past KILL: stuck in the kernel */
-	STOP_FAILED_MS = 2000  /* time that work has when the start fails */
+	/* Past KILL: stuck in the kernel. Together with SLOT_KILL_AFTER_MS
+	 * less than the second of G33. */
+	STOP_GIVE_UP_MS = 100,
+	STOP_FAILED_MS = 2000 /* time that work has when the start fails */
 };
 
 static void
@@ -34,8 +34,10 @@ stop_arm(struct master *m, int64_t ms)
 static void
 stop_kill_all(struct master *m)
 {
-	for (int i = 0; i < m->n_slots; i++) {
-		struct slot *slot = &m->slots[i];
+	struct list *n;
+
+	LIST_FOREACH (n, &m->slots) {
+		struct slot *slot = LIST_ENTRY(n, struct slot, table);
 
 		if (!slot_alive(slot))
 			continue;
@@ -55,18 +57,18 @@ stop_kill_all(struct master *m)
 static void
 stop_give_up(struct master *m)
 {
-	for (int i = 0; i < m->n_slots; i++) {
-		struct slot *slot = &m->slots[i];
+	struct list *n;
+
+	LIST_FOREACH (n, &m->slots) {
+		struct slot *slot = LIST_ENTRY(n, struct slot, table);
 
 		if (!slot_alive(slot))
 			continue;
-		log_error("%s pid %d did not die of KILL; leaving it to the "
-			  "kernel",
-		    slot->name, (int)slot->pid);
+		slot_set_state(slot, SLOT_EMPTY, LOG_LEVEL_ERROR,
+		    "did not die of KILL; leaving it to the kernel");
 		slot_clear(slot);
-		slot_set_state(slot, SLOT_EMPTY);
 	}
-	m->prepare.pid = 0;
+	m->prepare.pid = m->reload.pid = 0;
 }
 
 static void
@@ -99,34 +101,43 @@ stop_done(struct master *m)
 bool
 stop_roles_gone(const struct master *m)
 {
-	return slot_count_alive(m) == 0 && m->prepare.pid == 0;
+	return slot_count_alive(m) == 0 && m->prepare.pid == 0 &&
+	       m->reload.pid == 0;
 }
 
 /* limit_ms = 0: no limit. */
 static void
 stop_drain(struct slot *slot, int64_t limit_ms)
 {
-	if (!slot_alive(slot)) {
-		slot_set_state(slot, SLOT_EMPTY);
-		return;
+	switch (slot->state) {
+	case SLOT_EMPTY:
+		break;
+	case SLOT_WAITING:
+	case SLOT_FAILED:
+		slot_set_state(
+		    slot, SLOT_EMPTY, LOG_LEVEL_DEBUG, "stays empty");
+		break;
+	case SLOT_STARTING:
+	case SLOT_SERVING:
+	case SLOT_DRAINING:
+	case SLOT_HUNG:
+		slot_drain(slot, limit_ms, "drains");
+		break;
 	}
-	if (!slot_send(slot, MSG_DRAIN, limit_ms, ""))
-		log_warn("%s pid %d does not take messages; it will be killed "
-			 "when its time is over",
-		    slot->name, (int)slot->pid);
-	if (slot->state != SLOT_HUNG)
-		slot_set_state(slot, SLOT_DRAINING);
 }
 
 static void
 stop_drain_all(struct master *m, int64_t limit_ms)
 {
-	for (int i = 0; i < m->n_slots; i++)
-		stop_drain(&m->slots[i], limit_ms);
+	struct list *n;
+
+	LIST_FOREACH (n, &m->slots)
+		stop_drain(LIST_ENTRY(n, struct slot, table), limit_ms);
 	/* A migration cut short is rolled back by PostgreSQL. */
 	prepare_kill(m, SIGTERM);
+	reload_kill(m);
 	if (limit_ms > 0)
-		stop_arm(m, limit_ms + STOP_KILL_AFTER_MS);
+		stop_arm(m, limit_ms + SLOT_KILL_AFTER_MS);
 }
 
 static void

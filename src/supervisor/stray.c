@@ -24,6 +24,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "supervisor/master_state.h"
+#include "supervisor/slot_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,7 +103,7 @@ stray_spare(pid_t pid, void *arg)
 	struct master *m = arg;
 
 	if (slot_by_pid(m, pid) != NULL || pid == m->prepare.pid ||
-	    pid == m->embedded.pid)
+	    pid == m->reload.pid || pid == m->embedded.pid)
 		return true;
 	if (m->stray.marked_only && !stray_has_mark(m, pid) &&
 	    !stray_has_title(pid))

@@ -255,6 +255,16 @@ enum {
 };
 void conf_budget(const struct conf *conf, struct conf_budget *budget);
 
+/* The addresses to listen on; none if no http process runs here. */
+const struct conf_strings *conf_listen(const struct conf *conf);
+
+/*
+ * For a reload: what cannot change while the master lives (node, user, pid_file
+ * and where the database is) becomes in `next` as it is in `now`; each key that
+ * differs is warned about.
+ */
+void conf_keep_fixed(struct conf *next, const struct conf *now);
+
 /* Where the embedded PostgreSQL's socket lies: DATA_DIR + ".sock". */
 char *conf_embedded_socket_dir(const struct conf *conf);
 

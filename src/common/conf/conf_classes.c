@@ -81,3 +81,13 @@ conf_class_at(const struct conf *conf, size_t i, struct conf_class *class)
 		class->processes = 0;
 	return true;
 }
+
+const struct conf_strings *
+conf_listen(const struct conf *conf)
+{
+	static const struct conf_strings none;
+	struct conf_class http;
+
+	conf_class_at(conf, 0, &http);
+	return http.processes > 0 ? &conf->http.listen : &none;
+}

@@ -66,11 +66,13 @@ static const struct conf_key log_keys[] = {
 static const struct conf_key database_keys[] = {
 	{ "mode", CONF_CHOICE, AT(conf_database, mode), .def = "auto",
 	  .choices = "auto|postgres|embedded|memory",
+	  .flags = CONF_FIXED,
 	  .help = "auto: postgres if there is a url, else embedded" },
 	{ "url", CONF_STRING, AT(conf_database, url), .flags = CONF_SECRET,
 	  .help = "postgresql://user@host/name, or libpq keywords" },
 	{ "data_dir", CONF_PATH, AT(conf_database, data_dir),
 	  .def = "/var/lib/chimpd/postgres",
+	  .flags = CONF_FIXED,
 	  .help = "embedded: folder of the database" },
 	{ "pool_min", CONF_INT, AT(conf_database, pool_min), .def = "1",
 	  .min = 0, .max = 1000,
@@ -97,12 +99,15 @@ static const struct conf_key database_keys[] = {
 	  .help = "wait so long for the database at the first start" },
 	{ "max_connections", CONF_INT, AT(conf_database, max_connections),
 	  .def = "100", .min = 10, .max = 10000,
+	  .flags = CONF_FIXED,
 	  .help = "embedded: PostgreSQL's max_connections" },
 	{ "shared_buffers", CONF_SIZE, AT(conf_database, shared_buffers_bytes),
 	  .def = "128MiB", .min = 1 * MIB, .max = 1024 * GIB,
+	  .flags = CONF_FIXED,
 	  .help = "embedded: PostgreSQL's shared_buffers" },
 	{ "settings", CONF_STRINGS, AT(conf_database, settings),
 	  .min = 0, .max = 200,
+	  .flags = CONF_FIXED,
 	  .help = "embedded: more settings of PostgreSQL, \"name=value\"" },
 };
 
@@ -308,10 +313,13 @@ static const struct conf_key app_keys[] = {
 
 static const struct conf_key root_keys[] = {
 	{ "node", CONF_STRING, AT(conf, node),
+	  .flags = CONF_FIXED,
 	  .help = "name of this node, else the host name" },
 	{ "pid_file", CONF_PATH, AT(conf, pid_file),
+	  .flags = CONF_FIXED,
 	  .help = "locked for life when given; \"\" = none" },
 	{ "user", CONF_STRING, AT(conf, user), .def = "chimp",
+	  .flags = CONF_FIXED,
 	  .help = "drop to this user when started as root; \"\" = stay" },
 	{ "stop_timeout", CONF_DURATION, AT(conf, stop_timeout_ms),
 	  .def = "30s", .min = 0, .max = DAY,

@@ -27,7 +27,8 @@ enum conf_type {
 enum conf_key_flag {
 	CONF_SECRET = 1 << 0,   /* may hold a password: masked by -T */
 	CONF_INTERNAL = 1 << 1, /* handed to the master, no key of the file */
-	CONF_OPTIONAL = 1 << 2  /* "" is the same as none: -T leaves it out */
+	CONF_OPTIONAL = 1 << 2, /* "" is the same as none: -T leaves it out */
+	CONF_FIXED = 1 << 3     /* a reload does not change it */
 };
 
 struct conf_key {
