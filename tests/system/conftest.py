@@ -43,11 +43,23 @@ def cluster():
 
 
 @pytest.fixture
-def own_cluster():
+def make_cluster():
+    """make_cluster(setting=value, ...) -> a PostgreSQL for one test."""
+    made = []
+
+    def make(**settings):
+        made.append(Cluster(os.environ[TEMPLATE], **settings))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.destroy()
+
+
+@pytest.fixture
+def own_cluster(make_cluster):
     """A PostgreSQL for one test, which may stop it."""
-    server = Cluster(os.environ[TEMPLATE])
-    yield server
-    server.destroy()
+    return make_cluster()
 
 
 @pytest.fixture

@@ -77,14 +77,15 @@ on_done(struct pg_link *link, struct pg_reply *reply, void *arg)
 	loop_stop(loop);
 }
 
-struct pg_link *
-link_to(const char *conninfo, const char *const *channels)
+static struct pg_link *
+link_within(const char *conninfo, const char *const *channels,
+    int64_t connect_timeout_ms)
 {
 	struct pg_link_opts opts = {
 	    .loop = loop,
 	    .conninfo = conninfo,
 	    .application_name = "chimpd/test/0@here",
-	    .connect_timeout_ms = 5000,
+	    .connect_timeout_ms = connect_timeout_ms,
 	    .statement_timeout_ms = 7000,
 	    .listen = channels,
 	    .quiet = true,
@@ -94,6 +95,18 @@ link_to(const char *conninfo, const char *const *channels)
 	};
 
 	return pg_link_new(&opts);
+}
+
+struct pg_link *
+link_to(const char *conninfo, const char *const *channels)
+{
+	return link_within(conninfo, channels, 5000);
+}
+
+struct pg_link *
+link_quick(const char *conninfo)
+{
+	return link_within(conninfo, NULL, 200);
 }
 
 struct pg_link *

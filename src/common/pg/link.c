@@ -1,19 +1,22 @@
 /*
  * One asynchronous connection to PostgreSQL. See link.h.
  *
- * This file is the life of the connection: connect, settle (session settings
- * and LISTEN), serve, lose, wait, connect again. What is sent and answered is
- * pipeline.c's.
+ * This file is the life of the connection: resolve, connect, settle (session
+ * settings and LISTEN), serve, lose, wait, connect again. What is sent and
+ *answered is pipeline.c's.
  *
  *	WAITING -> CONNECTING -> READY
  *	   ^____________|__________|      pg_link_lose is the only way back
  */
 #include "common/pg/link.h"
 #include "common/base/clock.h"
+#include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/pg/backoff.h"
 #include "common/pg/pipeline.h"
+#include "common/pg/resolve.h"
+#include "common/pg/session.h"
 
 #include <libpq-fe.h>
 
@@ -27,33 +30,20 @@ struct pg_link {
 	struct pg_link_opts opts; /* its texts are our own copies */
 	char *conninfo;
 	char *application_name;
-	char statement_timeout[32]; /* of the session, with its unit */
 	enum pg_link_state state;
 	PGconn *conn;
 	struct loop_io io;
-	struct loop_timer timer; /* CONNECTING: time-out; WAITING: the next
-				  * attempt; READY: a fault was noticed while
-				  * sending */
+	struct pg_resolve *resolve; /* CONNECTING: names come first */
+	struct loop_timer timer;    /* CONNECTING: time-out; WAITING: the next
+				     * attempt; READY: a fault was noticed while
+				     * sending */
 	struct pg_pipeline pipeline;
 	unsigned int failures; /* since it was last ready */
-	bool said_down;        /* the log knows */
+	bool said_lost;        /* the log knows */
+	bool said_away;        /* that it cannot connect, too */
 	int depth;             /* callbacks of ours on the stack */
 	bool freed;            /* gone when depth is 0 again */
 	char last_error[512];
-};
-
-/*
- * search_path: nothing that users may write to is searched, and temporary
- * objects last, so that a function of ours cannot be made to call another's.
- * jit: compiling costs more than any statement of a job or request takes.
- */
-static const struct pg_stmt pg_link_settings = {
-    .sql = "select set_config('search_path', 'pg_catalog, pg_temp', false),"
-	   " set_config('client_connection_check_interval', '250ms', false),"
-	   " set_config('statement_timeout', $1, false),"
-	   " set_config('idle_in_transaction_session_timeout', '60s', false),"
-	   " set_config('jit', 'off', false)",
-    .n_params = 1,
 };
 
 static void pg_link_lose(struct pg_link *link, const char *why);
@@ -91,13 +81,16 @@ pg_link_remember(struct pg_link *link, const char *why)
 			link->last_error[n] = ' ';
 }
 
-/* Once per change of state. */
+/* Once per change of state, and once why it does not come back: that is often
+ * another reason than the loss had. */
 static void
 pg_link_say_down(struct pg_link *link, bool was_ready)
 {
-	if (link->said_down || link->opts.quiet)
+	bool *said = was_ready ? &link->said_lost : &link->said_away;
+
+	if (*said || link->opts.quiet)
 		return;
-	link->said_down = true;
+	*said = true;
 	log_warn("%s the database: %s; trying again until it answers",
 	    was_ready ? "lost" : "cannot connect to", link->last_error);
 }
@@ -105,9 +98,9 @@ pg_link_say_down(struct pg_link *link, bool was_ready)
 static void
 pg_link_say_up(struct pg_link *link)
 {
-	if (link->said_down)
+	if (link->said_lost || link->said_away)
 		log_info("the database is back");
-	link->said_down = false;
+	link->said_lost = link->said_away = false;
 }
 
 /* --- connected: reading and writing --- */
@@ -178,31 +171,17 @@ pg_link_settled(struct pg_link *link, struct pg_reply *reply, void *arg)
 }
 
 static void
-pg_link_listen(struct pg_link *link, const char *channel)
-{
-	struct pg_stmt stmt = {NULL, NULL, 0};
-	char *name = PQescapeIdentifier(link->conn, channel, strlen(channel));
-	char *sql = mem_printf("listen %s", name != NULL ? name : "");
-
-	stmt.sql = sql;
-	pg_pipeline_send(&link->pipeline, &stmt, NULL);
-	free(sql);
-	PQfreemem(name);
-}
-
-static void
 pg_link_settle(struct pg_link *link)
 {
-	const char *values[] = {link->statement_timeout};
-
+	/* Not before: it would wipe out what host and address were tried. */
+	PQsetnonblocking(link->conn, 1);
 	if (!PQenterPipelineMode(link->conn)) {
 		pg_link_lose(link, PQerrorMessage(link->conn));
 		return;
 	}
 	pg_pipeline_attach(&link->pipeline, link->conn);
-	pg_pipeline_send(&link->pipeline, &pg_link_settings, values);
-	for (const char *const *c = link->opts.listen; c && *c; c++)
-		pg_link_listen(link, *c);
+	pg_session_settle(&link->pipeline, link->opts.statement_timeout_ms,
+	    link->opts.listen);
 	pg_pipeline_sync(&link->pipeline, pg_link_settled, NULL);
 	if (link->pipeline.fault[0] != '\0')
 		pg_link_lose(link, link->pipeline.fault);
@@ -266,18 +245,18 @@ pg_link_poll(struct pg_link *link)
 }
 
 static void
-pg_link_connect(struct pg_link *link)
+pg_link_dial(struct pg_link *link, const struct pg_hosts_text *to)
 {
 	/* What stands before dbname is a default that the URL may override,
 	 * what stands behind it is not. A peer that vanished without a word
 	 * is noticed after 15 s instead of the kernel's quarter of an hour. */
 	const char *keywords[] = {"keepalives_idle", "keepalives_interval",
-	    "keepalives_count", "tcp_user_timeout", "dbname",
-	    "application_name", "client_encoding", NULL};
+	    "keepalives_count", "tcp_user_timeout", "dbname", "host",
+	    "hostaddr", "port", "application_name", "client_encoding", NULL};
 	const char *values[] = {"5", "5", "2", "15000", link->conninfo,
-	    link->application_name, "UTF8", NULL};
+	    to->host, to->hostaddr, to->port, link->application_name, "UTF8",
+	    NULL};
 
-	link->state = PG_LINK_CONNECTING;
 	link->conn = PQconnectStartParams(keywords, values, 1);
 	if (link->conn == NULL)
 		abort(); /* out of memory */
@@ -286,10 +265,57 @@ pg_link_connect(struct pg_link *link)
 		pg_link_lose(link, PQerrorMessage(link->conn));
 		return;
 	}
-	PQsetnonblocking(link->conn, 1);
 	pg_link_watch(link, LOOP_WRITE);
+}
+
+/* The names have addresses, or those that have none had their time. */
+static void
+pg_link_resolved(struct pg_link *link)
+{
+	struct pg_hosts_text to;
+	struct err err;
+	int rc = pg_resolve_answer(link->resolve, &to, &err);
+
+	pg_resolve_free(&link->resolve);
+	if (rc != 0)
+		pg_link_lose(link, err.message);
+	else
+		pg_link_dial(link, &to);
+	pg_hosts_text_done(&to);
+}
+
+static void
+pg_link_on_resolved(void *arg)
+{
+	struct pg_link *link = arg;
+
+	pg_link_enter(link);
+	pg_link_resolved(link);
+	pg_link_leave(link);
+}
+
+static void
+pg_link_connect(struct pg_link *link)
+{
+	link->state = PG_LINK_CONNECTING;
 	/* libpq ignores connect_timeout on the asynchronous path. */
 	loop_timer_start(&link->timer, link->opts.connect_timeout_ms);
+	link->resolve = pg_resolve_new(
+	    link->opts.loop, link->conninfo, pg_link_on_resolved, link);
+	if (!pg_resolve_pending(link->resolve))
+		pg_link_resolved(link);
+}
+
+/* With several hosts, one whose name hangs is not to hide the others. */
+static void
+pg_link_time_out(struct pg_link *link)
+{
+	if (link->resolve == NULL) {
+		pg_link_lose(link, "no answer within connect_timeout");
+		return;
+	}
+	loop_timer_start(&link->timer, link->opts.connect_timeout_ms);
+	pg_link_resolved(link);
 }
 
 /* --- the end of a connection --- */
@@ -299,6 +325,7 @@ pg_link_close(struct pg_link *link)
 {
 	loop_timer_stop(&link->timer);
 	loop_io_done(&link->io);
+	pg_resolve_free(&link->resolve);
 	pg_pipeline_detach(&link->pipeline);
 	PQfinish(link->conn);
 	link->conn = NULL;
@@ -351,7 +378,7 @@ pg_link_on_timer(struct loop_timer *timer, void *arg)
 		pg_link_connect(link);
 		break;
 	case PG_LINK_CONNECTING:
-		pg_link_lose(link, "no answer within connect_timeout");
+		pg_link_time_out(link);
 		break;
 	case PG_LINK_READY:
 		pg_link_lose(link, link->pipeline.fault);
@@ -375,8 +402,6 @@ pg_link_new(const struct pg_link_opts *opts)
 	link->application_name = mem_strndup(opts->application_name, 63);
 	link->opts.conninfo = link->conninfo;
 	link->opts.application_name = link->application_name;
-	snprintf(link->statement_timeout, sizeof(link->statement_timeout),
-	    "%lldms", (long long)opts->statement_timeout_ms);
 	pg_pipeline_init(&link->pipeline, link);
 	loop_timer_init(&link->timer, opts->loop, pg_link_on_timer, link);
 	link->state = PG_LINK_WAITING;

@@ -9,9 +9,9 @@
  *
  * The link reconnects by itself with jittered backoff (50 ms to 1 s: G38 wants
  * everything resumed within 2 s of the server's return) until
- * pg_link_free. It says in the log once that it lost the server, and once that
- * it is back. Name resolution inside libpq may block: use addresses or
- * /etc/hosts names.
+ * pg_link_free. It says in the log once that it lost the server, once why it
+ * cannot connect, and once that it is back. Names are looked up off the loop
+ * (resolve.h), within the time that connecting has.
  */
 #ifndef CHIMP_PG_LINK_H
 #define CHIMP_PG_LINK_H
@@ -26,7 +26,7 @@ struct pg_link;
 struct pg_result; /* a libpq PGresult behind a name of our own */
 
 enum pg_link_state {
-	PG_LINK_CONNECTING, /* includes session settings and LISTEN */
+	PG_LINK_CONNECTING, /* includes names, session settings, LISTEN */
 	PG_LINK_READY,
 	PG_LINK_WAITING, /* for the next attempt */
 	PG_LINK_STOPPED  /* pg_link_stop was called, or never started */

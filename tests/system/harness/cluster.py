@@ -27,6 +27,7 @@ SETTINGS = {
 HBA = """\
 local all secretive scram-sha-256
 local all all trust
+host all all 127.0.0.1/32 trust
 """
 
 
@@ -56,9 +57,14 @@ def initdb(data):
 
 
 class Cluster:
-    def __init__(self, template):
-        """template: a folder in which initdb has run; copying it is cheap."""
+    def __init__(self, template, **settings):
+        """template: a folder in which initdb has run; copying it is cheap.
+
+        settings: of postgresql.conf, besides those of every test.
+        """
         self.dir = temp_dir("pg")
+        self.settings = {**SETTINGS, **settings}
+        self.port = self.settings.get("port", 5432)
         self.data = self.dir / "data"
         self.numbers = itertools.count(1)
         self.process = None
@@ -68,7 +74,7 @@ class Cluster:
         self.admin("create role secretive login password 'right'")
 
     def start(self):
-        options = [f"-c{k}={v}" for k, v in SETTINGS.items()]
+        options = [f"-c{k}={v}" for k, v in self.settings.items()]
         with open(self.dir / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [PG_BINDIR / "postgres", "-D", self.data, "-k", self.dir, *options],
@@ -91,7 +97,10 @@ class Cluster:
         shutil.rmtree(self.dir)
 
     def url(self, dbname, user="app"):
-        return f"postgresql://{user}@/{dbname}?host={self.dir}"
+        return f"postgresql://{user}@/{dbname}?host={self.dir}&port={self.port}"
+
+    def tcp_url(self, dbname, host, user="app"):
+        return f"postgresql://{user}@{host}:{self.port}/{dbname}"
 
     def connect(self, dbname, user="postgres"):
         connection = psycopg2.connect(self.url(dbname, user))
