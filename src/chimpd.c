@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "common/conf/conf.h"
 #include "roles/role.h"
+#include "supervisor/inherit.h"
 #include "supervisor/master.h"
 #include "supervisor/title.h"
 
@@ -218,6 +219,7 @@ chimpd_run(int argc, char **argv, const struct chimpd_args *args)
 {
 	/* Static: the master's for as long as the process lives. */
 	static struct master_opts opts;
+	static struct inherit inherit;
 	enum log_format format = LOG_FORMAT_TEXT;
 	enum log_level level;
 	struct conf *conf;
@@ -226,7 +228,9 @@ chimpd_run(int argc, char **argv, const struct chimpd_args *args)
 
 	opts.conf_path = chimpd_absolute(args->conf_path);
 	opts.ready_fd = args->ready_fd;
+	opts.inherit = &inherit;
 	log_init(LOG_LEVEL_INFO, format);
+	inherit_take(&inherit);
 	conf = conf_load(args->conf_path, &err);
 	if (conf == NULL) {
 		log_err(LOG_LEVEL_ERROR, &err);

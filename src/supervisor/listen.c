@@ -34,7 +34,9 @@ listen_name(struct listener *item)
 	char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
 
 	if (item->bound.ss_family == AF_UNIX) {
-		snprintf(item->name, sizeof(item->name), "unix:%s", path);
+		/* systemd's may be in the abstract namespace. */
+		snprintf(item->name, sizeof(item->name), "unix:%s%s",
+		    *path ? "" : "@", *path ? path : path + 1);
 		return;
 	}
 	getnameinfo((const struct sockaddr *)&item->bound, item->bound_bytes,
@@ -66,6 +68,17 @@ listen_add(struct listeners *l, int *fd, struct err *err)
 	*fd = -1;
 	l->count++;
 	return item;
+}
+
+int
+listen_inherit(struct listeners *l, int *fd, struct err *err)
+{
+	struct listener *item = listen_add(l, fd, err);
+
+	if (item == NULL)
+		return -1;
+	item->inherited = item->serving = true;
+	return 0;
 }
 
 /* The file may be another's by now: somebody removed ours by hand and

@@ -44,6 +44,13 @@ struct listeners {
 };
 
 /*
+ * Add a socket that systemd made; takes *fd. It stays to the end, is never
+ * removed from the file system, and addresses that it serves are not opened
+ * again. To be called before the first listen_change.
+ */
+int listen_inherit(struct listeners *l, int *fd, struct err *err);
+
+/*
  * Let the set become `addresses` (and what is inherited). On an error nothing
  * has changed. A change before that was not committed is reverted first. The
  * first opening is a change of the empty set. A name is looked up only while

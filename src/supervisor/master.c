@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/conf/conf_classes.h"
+#include "supervisor/inherit.h"
 #include "supervisor/limits.h"
 #include "supervisor/master_state.h"
 #include "supervisor/privs.h"
@@ -227,6 +228,24 @@ master_new(struct conf *conf, const struct master_opts *opts)
 	return m;
 }
 
+static int
+master_open_listeners(struct master *m, struct err *err)
+{
+	const struct conf_strings *listen = conf_listen(m->conf);
+	struct inherit *inherit = m->opts->inherit;
+
+	for (int i = 0; i < inherit->count; i++)
+		if (listen_inherit(&m->listeners, &inherit->fds[i], err) != 0)
+			return -1;
+	if (inherit->count > 0 && listen->count == 0)
+		log_warn("systemd hands over sockets for http, but no http "
+			 "process runs on this node: connections will wait");
+	if (listen_change(&m->listeners, listen, err) != 0)
+		return -1;
+	listen_commit(&m->listeners);
+	return 0;
+}
+
 /* What may need root. */
 static int
 master_open(struct master *m, struct err *err)
@@ -242,9 +261,8 @@ master_open(struct master *m, struct err *err)
 			      "pid_file");
 	if (rc != 0)
 		return err_prefix(err, "pid_file");
-	if (listen_change(&m->listeners, conf_listen(c), err) != 0)
+	if (master_open_listeners(m, err) != 0)
 		return -1;
-	listen_commit(&m->listeners);
 	return privs_drop(c, err);
 }
 

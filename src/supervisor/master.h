@@ -6,11 +6,13 @@
 #define CHIMP_SUPERVISOR_MASTER_H
 
 struct conf;
+struct inherit;
 
 struct master_opts {
 	const char *conf_path; /* absolute */
 	int ready_fd; /* "READY\n" is written there and it is closed when every
 		       * role is ready; -1 = none */
+	struct inherit *inherit; /* sockets of systemd; the master takes them */
 };
 
 /* Runs until a stop; returns the exit status. Takes ownership of conf. */

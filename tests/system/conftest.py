@@ -82,13 +82,13 @@ def start(folder, database):
     """start(app or path, name=..., **conf) -> a Chimpd that is ready."""
     started = []
 
-    def start_one(app=None, name="chimpd", env=None, wait=True, **conf):
+    def start_one(app=None, name="chimpd", env=None, wait=True, sockets=(), **conf):
         conf.setdefault("url", database.url)
         if app is not None:
             conf.setdefault("include", [getattr(app, "conf", app)])
         daemon = Chimpd(folder, name, **conf)
         started.append(daemon)
-        return daemon.start(env=env, wait=wait)
+        return daemon.start(env=env, wait=wait, sockets=sockets)
 
     yield start_one
     finish_all(started)

@@ -1,11 +1,9 @@
 /*
  * What the supervisor promises of files, in a temporary folder: locks, the
- * embedded PostgreSQL's data folder, listening sockets.
+ * embedded PostgreSQL's data folder.
  */
 #include "common/base/err.h"
 #include "common/base/fd.h"
-#include "common/conf/conf.h"
-#include "supervisor/listen.h"
 #include "supervisor/lockfile.h"
 #include "supervisor/pgdata.h"
 
@@ -282,81 +280,6 @@ START_TEST(test_postmaster_is_believed_only_in_its_folder)
 }
 END_TEST
 
-static int
-listen_on(struct listeners *l, char *a, char *b)
-{
-	char *items[] = {a, b, NULL};
-	struct conf_strings addresses = {items, b != NULL ? 2 : 1};
-
-	int rc = listen_change(l, &addresses, &err);
-
-	if (rc == 0)
-		listen_commit(l);
-	return rc;
-}
-
-START_TEST(test_listen_names_the_real_port)
-{
-	static struct listeners l;
-	char any[] = "127.0.0.1:0", names[200];
-
-	ck_assert_int_eq(listen_on(&l, any, NULL), 0);
-	ck_assert_int_eq(l.count, 1);
-	listen_names(&l, names, sizeof(names));
-	ck_assert_int_eq(strncmp(names, "127.0.0.1:", 10), 0);
-	ck_assert_int_gt(atoi(names + 10), 0);
-	listen_close(&l);
-}
-END_TEST
-
-START_TEST(test_listen_on_a_used_port_leaves_nothing_open)
-{
-	static struct listeners first, second;
-	char any[] = "127.0.0.1:0", used[200], text[200];
-
-	ck_assert_int_eq(listen_on(&first, any, NULL), 0);
-	listen_names(&first, used, sizeof(used));
-	snprintf(text, sizeof(text), "unix:%s", path);
-	ck_assert_int_eq(listen_on(&second, text, used), -1);
-	ck_assert_ptr_nonnull(strstr(err.message, used));
-	ck_assert_int_eq(second.count, 0);
-	ck_assert_int_ne(access(path, F_OK), 0);
-	listen_close(&first);
-}
-END_TEST
-
-START_TEST(test_listen_takes_over_a_stale_socket_only)
-{
-	static struct listeners first, second;
-	struct sockaddr_un sun = {.sun_family = AF_UNIX};
-	char text[200];
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	/* Bound, and closed without being removed. */
-	snprintf(sun.sun_path, sizeof(sun.sun_path), "%.100s", path);
-	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
-	fd_close(&fd);
-	snprintf(text, sizeof(text), "unix:%s", path);
-	ck_assert_int_eq(listen_on(&first, text, NULL), 0);
-	ck_assert_int_eq(listen_on(&second, text, NULL), -1);
-	ck_assert_int_eq(access(path, F_OK), 0);
-	listen_close(&first);
-	ck_assert_int_ne(access(path, F_OK), 0);
-}
-END_TEST
-
-START_TEST(test_listen_keeps_a_file_of_that_name)
-{
-	static struct listeners l;
-	char text[200];
-
-	write_file("thing", "mine\n");
-	snprintf(text, sizeof(text), "unix:%s", path);
-	ck_assert_int_eq(listen_on(&l, text, NULL), -1);
-	ck_assert_int_eq(access(path, F_OK), 0);
-}
-END_TEST
-
 static Suite *
 suite(void)
 {
@@ -377,10 +300,6 @@ suite(void)
 	tcase_add_test(tc, test_socket_folder_is_no_link);
 	tcase_add_test(tc, test_socket_path_fits);
 	tcase_add_test(tc, test_postmaster_is_believed_only_in_its_folder);
-	tcase_add_test(tc, test_listen_names_the_real_port);
-	tcase_add_test(tc, test_listen_on_a_used_port_leaves_nothing_open);
-	tcase_add_test(tc, test_listen_takes_over_a_stale_socket_only);
-	tcase_add_test(tc, test_listen_keeps_a_file_of_that_name);
 	suite_add_tcase(s, tc);
 	return s;
 }

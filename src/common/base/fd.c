@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,6 +33,15 @@ fd_set_cloexec(int fd, bool on)
 	int rc = fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0);
 
 	assert(rc == 0);
+}
+
+void
+fd_close_others(int keep)
+{
+	assert(keep > STDERR_FILENO);
+	if (keep > STDERR_FILENO + 1)
+		close_range(STDERR_FILENO + 1, (unsigned)keep - 1, 0);
+	close_range((unsigned)keep + 1, UINT_MAX, 0);
 }
 
 int

@@ -15,6 +15,9 @@ void fd_close(int *fd);
 /* Set or clear FD_CLOEXEC; cannot fail on a valid descriptor. */
 void fd_set_cloexec(int fd, bool on);
 
+/* In a forked child: close all but 0 to 2 and `keep`, which is above. */
+void fd_close_others(int keep);
+
 /* Write everything to a blocking descriptor; -1 with errno set. */
 int fd_write_all(int fd, const void *data, size_t size_bytes);
 

@@ -24,9 +24,13 @@ enum { ANSWER_BYTES_MAX = 256 << 20 };
 static void __attribute__((noreturn)) child(const char *path, int fd)
 {
 	struct err err;
-	struct conf *conf = conf_parse(path, &err);
+	struct conf *conf;
 	int rc;
 
+	/* A file may be a pipe that nobody writes to: whatever the master has
+	 * open must not stay open for that long. */
+	fd_close_others(fd);
+	conf = conf_parse(path, &err);
 	if (conf != NULL) {
 		char *json = conf_to_json(conf);
 

@@ -1,5 +1,6 @@
 """One chimpd: its configuration, its processes, its end."""
 
+import fcntl
 import os
 import pathlib
 import re
@@ -7,7 +8,7 @@ import select
 import signal
 import subprocess
 
-from . import procs
+from . import procs, systemd
 from .http import Client
 from .settings import AS_ROOT, CHIMPCTL, CHIMPD, PATIENCE, USER
 from .wait import until
@@ -99,12 +100,20 @@ class Chimpd:
 
     # --- life ---
 
-    def start(self, env=None, wait=True, timeout=20):
+    def start(self, env=None, wait=True, timeout=20, sockets=()):
+        """sockets: [(name, descriptor)], handed over as systemd does."""
         ready, child_end = os.pipe()
+        # Above the numbers that sockets get.
+        number = fcntl.fcntl(child_end, fcntl.F_DUPFD_CLOEXEC, systemd.ABOVE)
+        os.close(child_end)
+        child_end = number
+        command = [*self.wrap, self.program, "-c", self.conf, "--ready-fd", str(child_end)]
+        if sockets:
+            command = systemd.hand_over(command, sockets)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.wrap, self.program, "-c", self.conf, "--ready-fd", str(child_end)],
-                env=environment(env), pass_fds=[child_end], cwd="/",
+                command, env=environment(env), cwd="/",
+                pass_fds=[child_end, *(fd for _, fd in sockets)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
         procs.known[self.process.pid] = "chimpd"
