@@ -55,6 +55,8 @@ struct http {
 	int n_listeners;
 	bool listening;
 	bool accepting; /* not while there are conf->max_connections */
+	int ahead;      /* connections beyond its share, times the processes */
+	h2o_socket_t *yielded; /* where the others go first now, or NULL */
 	struct loop_timer listen_timer;
 	struct list conns;
 	int n_conns;

@@ -24,6 +24,10 @@
 enum {
 	SERVER_ACCEPTS = 8, /* of one listener, per turn of the loop */
 	SERVER_ACCEPT_PAUSE_MS = 100, /* when descriptors are out */
+	/* How many connections a process may be ahead of its share, and how
+	 * long it lets the others go first then. */
+	SERVER_AHEAD_MAX = 16,
+	SERVER_YIELD_MS = 1,
 	/* Unacknowledged data of a peer that vanished: the kernel would try
 	 * for a quarter of an hour. */
 	SERVER_TCP_TIMEOUT_MS = 60000
@@ -89,31 +93,79 @@ conn_new(struct http *http, h2o_socket_t *sock)
 
 /* --- listeners --- */
 
+/* For so long, or until a connection goes. */
 static void
-server_on_accept(h2o_socket_t *listener, const char *err)
+server_pause(struct http *http, int64_t ms)
 {
-	struct http *http = listener->data;
-	h2o_socket_t *sock;
+	http->accepting = false;
+	if (ms > 0)
+		loop_timer_start(&http->listen_timer, ms);
+	for (int i = 0; i < http->n_listeners; i++)
+		h2o_socket_read_stop(http->listeners[i]);
+}
 
-	if (err != NULL)
-		return;
-	for (int i = 0; i < SERVER_ACCEPTS && http->accepting; i++) {
+/*
+ * A connection wakes all processes and one gets it: as a rule the one whose
+ * processor is warm, again and again. So each keeps the balance of what it won
+ * and what it was woken for in vain, and one that is far ahead lets a moment
+ * pass before it looks, in which an idle one comes first.
+ */
+static int
+server_ahead_max(const struct http *http)
+{
+	return SERVER_AHEAD_MAX * (int)http->conf->processes;
+}
+
+static void
+server_balance(struct http *http, int won)
+{
+	int others = (int)http->conf->processes - 1;
+	int max = server_ahead_max(http);
+
+	http->ahead += won > 0 ? won * others : -1;
+	/* What is long past does not count. */
+	if (http->ahead > max)
+		http->ahead = max;
+	if (http->ahead < -max)
+		http->ahead = -max;
+}
+
+static void
+server_accept(struct http *http, h2o_socket_t *listener)
+{
+	h2o_socket_t *sock;
+	int won = 0;
+
+	while (won < SERVER_ACCEPTS &&
+	       http->n_conns < http->conf->max_connections) {
 		errno = 0;
 		sock = h2o_evloop_socket_accept(listener);
 		if (sock == NULL) {
 			if (errno == EMFILE || errno == ENFILE)
-				loop_timer_start(&http->listen_timer,
-				    SERVER_ACCEPT_PAUSE_MS);
-			if (http->listen_timer.armed)
-				http->accepting = false;
+				server_pause(http, SERVER_ACCEPT_PAUSE_MS);
 			break;
 		}
 		conn_new(http, sock);
-		http->accepting = http->n_conns < http->conf->max_connections;
+		won++;
 	}
-	if (!http->accepting)
-		for (int i = 0; i < http->n_listeners; i++)
-			h2o_socket_read_stop(http->listeners[i]);
+	server_balance(http, won);
+	if (http->n_conns >= http->conf->max_connections)
+		server_pause(http, 0);
+}
+
+static void
+server_on_accept(h2o_socket_t *listener, const char *err)
+{
+	struct http *http = listener->data;
+
+	if (err != NULL || !http->accepting)
+		return;
+	if (http->ahead >= server_ahead_max(http)) {
+		http->yielded = listener;
+		server_pause(http, SERVER_YIELD_MS);
+	} else {
+		server_accept(http, listener);
+	}
 }
 
 void
@@ -136,16 +188,28 @@ server_close_listeners(struct http *http)
 	http->n_listeners = 0;
 }
 
+/* After a pause: what is still there nobody else wanted. */
+static void
+server_resume(struct http *http)
+{
+	h2o_socket_t *yielded = http->yielded;
+
+	http->yielded = NULL;
+	server_listen(http);
+	if (yielded != NULL && http->accepting)
+		server_accept(http, yielded);
+}
+
 static void
 server_on_listen_timer(struct loop_timer *timer, void *arg)
 {
 	struct http *http = arg;
 
 	(void)timer;
-	if (http->listening)
-		server_listen(http);
-	else
+	if (!http->listening)
 		server_close_listeners(http);
+	else
+		server_resume(http);
 	http_advance(http);
 }
 
