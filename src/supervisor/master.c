@@ -138,7 +138,7 @@ master_stop_database(struct master *m)
 {
 	master_set_state(m, MASTER_STOPPING_DATABASE);
 	event_del(&m->boot_timer);
-	stop_done(m);
+	stop_disarm(m);
 	embedded_stop(m);
 	if (m->stop.mode == STOP_NOW)
 		embedded_stop_now(m);

@@ -20,6 +20,10 @@ enum {
 	/* Past KILL: stuck in the kernel. Together with SLOT_KILL_AFTER_MS
 	 * less than the second of G33. */
 	STOP_GIVE_UP_MS = 100,
+	/* A stop may last as long as its rules allow, whatever the unit's
+	 * TimeoutStopSec; a master that hangs is not extended any more. */
+	STOP_EXTEND_EVERY_MS = 5000,
+	STOP_EXTEND_MS = 3 * STOP_EXTEND_EVERY_MS,
 	STOP_FAILED_MS = 2000 /* time that work has when the start fails */
 };
 
@@ -85,17 +89,37 @@ stop_on_timer(evutil_socket_t fd, short what, void *arg)
 	master_advance(m);
 }
 
+static void
+stop_on_extend(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *m = arg;
+
+	(void)fd;
+	(void)what;
+	notify_extend(&m->notify, STOP_EXTEND_MS);
+}
+
 void
 stop_init(struct master *m)
 {
+	event_assign(
+	    &m->stop.extend, m->base, -1, EV_PERSIST, stop_on_extend, m);
 	evtimer_assign(&m->stop.timer, m->base, stop_on_timer, m);
+}
+
+void
+stop_disarm(struct master *m)
+{
+	event_del(&m->stop.timer);
 }
 
 void
 stop_done(struct master *m)
 {
-	if (event_initialized(&m->stop.timer))
-		event_del(&m->stop.timer);
+	if (!event_initialized(&m->stop.timer))
+		return;
+	event_del(&m->stop.timer);
+	event_del(&m->stop.extend);
 }
 
 bool
@@ -182,12 +206,16 @@ stop_roles(struct master *m, enum stop_mode mode)
 void
 stop_begin(struct master *m, enum stop_mode mode)
 {
+	const struct timeval every = {STOP_EXTEND_EVERY_MS / 1000, 0};
+
 	assert(mode != STOP_NONE);
 	if (mode <= m->stop.mode)
 		return;
 	if (m->stop.mode == STOP_NONE) {
 		m->stop.since_ms = clock_mono_ms();
 		notify_stopping(&m->notify);
+		stop_on_extend(-1, 0, m);
+		event_add(&m->stop.extend, &every);
 		master_set_state(m, MASTER_STOPPING);
 	}
 	m->stop.mode = mode;

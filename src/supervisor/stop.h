@@ -21,14 +21,18 @@ enum stop_mode {
 
 struct stop {
 	enum stop_mode mode;
-	struct event timer; /* KILL, then give up */
-	bool killed;        /* KILL was sent to all that lived */
-	int64_t since_ms;   /* of the first request, CLOCK_MONOTONIC */
-	int64_t mode_ms;    /* of the request for the present mode */
+	struct event timer;  /* KILL, then give up */
+	struct event extend; /* tells systemd that it goes on */
+	bool killed;         /* KILL was sent to all that lived */
+	int64_t since_ms;    /* of the first request, CLOCK_MONOTONIC */
+	int64_t mode_ms;     /* of the request for the present mode */
 };
 
 void stop_init(struct master *m);
 void stop_done(struct master *m);
+
+/* The roles are gone: nobody is left to kill. */
+void stop_disarm(struct master *m);
 
 /* Stop, or stop faster; a slower mode than the present one is ignored. */
 void stop_begin(struct master *m, enum stop_mode mode);

@@ -239,3 +239,58 @@ def test_g34_a_stop_during_a_reload_stops(start, app, database, delay):
     node.daemon.send_signal(signal.SIGHUP)
     time.sleep(delay)
     assert node.daemon.stop() == 0
+
+
+def test_g34_if_a_successor_cannot_start_all_go_back(start_fake, figure):
+    """Two have the new configuration already; the third refuses it."""
+    node = start_fake(fakes=3, top='restart_delay_max = "200ms"')
+    before = node.children("fake")
+    node.birth("exit 78", 2)
+    with Stopwatch() as watch:
+        node.send_signal(signal.SIGHUP)
+        node.line("the old configuration is in effect again", 20)
+    figure("a reload that fails, there and back", watch.ms, "ms", 3000)
+    assert node.line("the reload has failed: fake/2 could not start")
+    after = until(lambda: len(node.children("fake")) == 3 and node.children("fake"), "all serve")
+    assert after["fake/2"] == before["fake/2"]
+    assert node.states() [-4:] == [
+        ("running", "checking a new configuration"),
+        ("checking a new configuration", "replacing the processes"),
+        ("replacing the processes", "going back to the old configuration"),
+        ("going back to the old configuration", "running")]
+    node.birth("", 2)
+    node.send_signal(signal.SIGHUP)
+    node.line("info master: reloaded", 20)
+
+
+def test_g34_a_new_place_that_cannot_start_fails_the_reload(start_fake):
+    node = start_fake(fakes=1)
+    old = node.child("fake/0")
+    node.birth("exit 78", 1)
+    text = node.conf.read_text()
+    node.conf.write_text(text.replace("fake { processes = 1", "fake { processes = 2"))
+    node.send_signal(signal.SIGHUP)
+    node.line("the old configuration is in effect again", 20)
+    until(lambda: set(node.children("fake")) == {"fake/0"}, "the new place is gone")
+    assert old
+
+
+def test_g34_a_successor_that_is_never_ready_fails_the_reload(start_fake):
+    node = start_fake(fakes=2, top='start_timeout = "1s"')
+    before = node.children("fake")
+    node.birth("never-ready")
+    node.send_signal(signal.SIGHUP)
+    assert re.search("hangs: not ready in 1.0 s", node.line("fake/. pid .* hangs"))
+    node.line("the old configuration is in effect again", 20)
+    until(lambda: node.children("fake") == before, "the old ones serve")
+
+
+def test_g34_a_failed_slot_gets_another_chance(start_fake):
+    node = start_fake(fakes=2)
+    old = node.child("fake/0")
+    node.tell(0, "exit 78")
+    node.line("it will not be restarted")
+    until(lambda: not node.alive(old), "it is gone")
+    node.send_signal(signal.SIGHUP)
+    node.line("info master: reloaded", 20)
+    until(lambda: len(node.children("fake")) == 2, "both serve")
