@@ -1,6 +1,6 @@
 /*
- * chimpctl: the operator's client. It talks to the database only; no chimpd
- * needs to run, and one on another machine is served as well.
+ * chimpctl: the operator's client. It talks to the database only (the noun node
+ * aside); no chimpd needs to run, and one on another machine is served as well.
  */
 #include "chimpctl/command.h"
 
@@ -9,8 +9,8 @@
 const struct ctl_noun *const ctl_nouns[] = {
     &noun_status,
     &noun_migrate,
-    &noun_migrate,
     &noun_job,
+    &noun_node,
     NULL,
 };
 

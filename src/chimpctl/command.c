@@ -17,7 +17,7 @@ enum { GLOBAL_CONF, GLOBAL_URL, GLOBAL_JSON, GLOBAL_HELP, GLOBAL_VERSION };
 
 static const struct ctl_option global_options[] = {
     [GLOBAL_CONF] = {"config", 'c', "FILE",
-	"the database that this chimpd.conf names"},
+	"the database, or the node, of this chimpd.conf"},
     [GLOBAL_URL] = {"database", 'd', "URL",
 	"a database by its URL or connection string"},
     [GLOBAL_JSON] = {"json", '\0', NULL,
@@ -101,8 +101,10 @@ help_noun(const struct ctl_noun *noun, FILE *out)
 static void
 help_all(void)
 {
-	puts("chimpctl talks to the database that chimpd runs on.\n\n"
-	     "Usage: chimpctl [-c FILE | -d URL] [--json] NOUN [VERB] ...\n");
+	puts(
+	    "chimpctl talks to the database that chimpd runs on, and tells the "
+	    "node on this\nmachine what to do.\n\n"
+	    "Usage: chimpctl [-c FILE | -d URL] [--json] NOUN [VERB] ...\n");
 	for (const struct ctl_noun *const *n = ctl_nouns; *n != NULL; n++) {
 		const struct ctl_verb *v = (*n)->verbs;
 

@@ -52,7 +52,7 @@ struct ctl_noun {
 
 /* Ends with NULL. */
 extern const struct ctl_noun *const ctl_nouns[];
-extern const struct ctl_noun noun_job, noun_migrate, noun_status;
+extern const struct ctl_noun noun_job, noun_migrate, noun_node, noun_status;
 
 /* Parse argv, run the verb that it names; returns an exit status. */
 int command_run(int argc, char **argv);

@@ -57,6 +57,15 @@ where_find(struct where *where, struct err *err)
 			     "chimpd runs with, or chimpctl -d URL.");
 }
 
+int
+where_conf(struct where *where, struct err *err)
+{
+	const char *path =
+	    where->arg_conf != NULL ? where->arg_conf : WHERE_CONF;
+
+	return where_read_conf(where, path, err);
+}
+
 void
 where_done(struct where *where)
 {

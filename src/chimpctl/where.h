@@ -20,6 +20,12 @@ struct where {
 /* Find the URL, and read the configuration if that names it. */
 int where_find(struct where *where, struct err *err);
 
+/*
+ * The configuration alone, of -c or the installed one: for what concerns the
+ * node. What names a database does not matter.
+ */
+int where_conf(struct where *where, struct err *err);
+
 void where_done(struct where *where);
 
 #endif
