@@ -52,7 +52,7 @@ static const char chimpd_usage[] =
     "  -h             print this help, and exit\n"
     "\n"
     "Runs in the foreground. TERM, INT: stop, running work gets stop_timeout;\n"
-    "QUIT: stop when running work has ended; USR1: reopen logs.\n";
+    "QUIT: stop when running work has ended; HUP: reload; USR1: reopen logs.\n";
 
 static void
 chimpd_print_version(void)
