@@ -52,6 +52,7 @@ struct cron {
 	struct loop_timer timer;
 	enum cron_state state;
 	int in_flight;               /* units of the round without an answer */
+	uint64_t n_fired;            /* since birth */
 	bool again;                  /* news came during the round */
 	bool trouble;                /* something of the round failed */
 	char complaint[128];         /* logged last; "" after a good round */
@@ -175,7 +176,7 @@ cron_advance(struct cron *cron)
 }
 
 static void
-cron_on_fired(struct pg_link *link, struct pg_reply *reply, void *arg)
+cron_on_answer(struct pg_link *link, struct pg_reply *reply, void *arg)
 {
 	struct cron *cron = arg;
 
@@ -190,11 +191,20 @@ cron_on_fired(struct pg_link *link, struct pg_reply *reply, void *arg)
 }
 
 static void
+cron_on_fired(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct cron *cron = arg;
+
+	cron->n_fired += reply->ok && pg_bool(reply->results[0], 0, 0);
+	cron_on_answer(link, reply, arg);
+}
+
+static void
 cron_send(
     struct cron *cron, const struct pg_stmt *stmt, const char *const *values)
 {
 	cron->in_flight++;
-	pg_query(cron->child->control, stmt, values, cron_on_fired, cron);
+	pg_query(cron->child->control, stmt, values, cron_on_answer, cron);
 }
 
 /* cron_plan and cron_skip: move a schedule to its next slot, NULL = none. */
@@ -224,7 +234,9 @@ cron_send_fire(struct cron *cron, const struct cron_row *row, int64_t slot_s,
 	    next_s == NULL ? NULL : cron_number(&next, *next_s * 1000),
 	};
 
-	cron_send(cron, &cron_stmt_fire, values);
+	cron->in_flight++;
+	pg_query(
+	    cron->child->control, &cron_stmt_fire, values, cron_on_fired, cron);
 }
 
 static void
@@ -441,6 +453,7 @@ cron_status(struct child *child, struct msg *heartbeat)
 
 	heartbeat->busy = cron->state == CRON_FIRING ? 1 : 0;
 	heartbeat->capacity = 1;
+	heartbeat->done = cron->n_fired;
 	snprintf(heartbeat->text, sizeof(heartbeat->text), "%s",
 	    cron->complaint[0] != '\0' ? cron->complaint
 				       : "watching schedules");

@@ -20,6 +20,7 @@ static void
 answer_count(struct conn *conn, int status)
 {
 	conn->endpoint->answers[status / 100]++;
+	conn->http->n_answers++;
 }
 
 static bool

@@ -155,6 +155,7 @@ http_status(struct child *child, struct msg *heartbeat)
 		return;
 	pg_pool_stats(http->pool, &stats);
 	heartbeat->busy = (uint32_t)http->n_calls;
+	heartbeat->done = http->n_answers;
 	heartbeat->capacity = (uint32_t)(child->birth->conf->database.pool_max +
 					 http->conf->max_requests_waiting);
 	snprintf(heartbeat->text, sizeof(heartbeat->text),

@@ -73,6 +73,7 @@ struct http {
 	int n_slow;          /* of those waiting: slow, in the pool's line */
 	struct loop_timer wait_timer;
 
+	uint64_t n_answers; /* since birth */
 	struct loop_timer sweep_timer;
 	struct loop_timer end_timer;
 	bool draining;

@@ -257,6 +257,7 @@ runner_on_event(struct pg_link *link, struct pg_reply *reply, void *arg)
 	(void)link;
 	assert(r->answered < r->sent);
 	if (reply->ok) {
+		r->sub->n_handled++;
 		/* Even after a failure, when a backend whose client died had
 		 * handled the failed one: the cursor stood right. */
 		r->lane->conflicts = 0;

@@ -187,6 +187,7 @@ subscriber_status(struct child *child, struct msg *heartbeat)
 	const struct subscriber *sub = child->state;
 
 	heartbeat->busy = (uint32_t)sub->n_lanes[LANE_WORKING];
+	heartbeat->done = sub->n_handled;
 	heartbeat->capacity = SUB_RUNNERS;
 	snprintf(heartbeat->text, sizeof(heartbeat->text),
 	    "%d lanes: %d in work, %d waiting, %d to be retried",

@@ -166,6 +166,7 @@ worker_status(struct child *child, struct msg *heartbeat)
 	int waiting = w->n_jobs[JOB_WAITING] + w->n_jobs[JOB_SETTLING];
 
 	heartbeat->busy = (uint32_t)running;
+	heartbeat->done = w->n_ended;
 	heartbeat->capacity = (uint32_t)w->conf->concurrency;
 	if (running == 0 && waiting == 0)
 		snprintf(heartbeat->text, sizeof(heartbeat->text), "idle");

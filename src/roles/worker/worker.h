@@ -75,7 +75,8 @@ struct worker {
 	char *application_name;       /* of the runners */
 	struct list jobs[JOB_STATES]; /* the oldest first */
 	int n_jobs[JOB_STATES];
-	int64_t mean_us; /* run time; -1 = unknown */
+	int64_t mean_us;  /* run time; -1 = unknown */
+	uint64_t n_ended; /* runs, well or not, since birth */
 	struct sql_handlers handlers;
 	bool advancing; /* worker_advance is on the stack */
 	bool again;     /* and was called meanwhile */

@@ -222,6 +222,7 @@ run_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 	r->job = NULL;
 	runner_set_state(r, RUNNER_IDLE);
 	if (reply->ok) {
+		w->n_ended++;
 		w->mean_us =
 		    worker_mean_us(w->mean_us, clock_mono_us() - job->since_us);
 		job_free(job);

@@ -59,6 +59,7 @@ settle_told(struct job *job, const struct pg_reply *reply)
 		log_debug("job %s of queue %s: released", job->id, job->queue);
 		return;
 	}
+	job->worker->n_ended++;
 	next = pg_value(reply->results[0], 0, 0);
 	if (strcmp(next, "dead") == 0)
 		log_warn("job %s of queue %s failed for good: %s: %s", job->id,
