@@ -19,6 +19,7 @@ TEMPLATE = "CHIMP_TEST_TEMPLATE"  # tells xdist's processes where it is
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: has a long form, run by make soak")
     for program in (CHIMPD, CHIMPD_TEST):
         if not program.exists():
             pytest.exit(f"{program} is missing: run scripts/build-in, or set CHIMP_BUILDDIR", 2)

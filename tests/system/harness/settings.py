@@ -27,3 +27,10 @@ PATIENCE = float(os.environ.get("CHIMP_PATIENCE", "1"))
 # PostgreSQL refuses to run as root, and the roles of chimpd give root up.
 AS_ROOT = os.geteuid() == 0
 USER = pwd.getpwnam("postgres") if AS_ROOT else pwd.getpwuid(os.geteuid())
+
+# make soak: the long form of the tests that have one, with exact limits.
+SOAK = os.environ.get("CHIMP_SOAK", "") not in ("", "0")
+
+
+def long_or_short(long, short):
+    return long if SOAK else short
