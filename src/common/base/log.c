@@ -7,9 +7,11 @@
 #include <jansson.h>
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,12 +33,31 @@ static const struct {
     [LOG_LEVEL_DEBUG] = {"debug", 7},
 };
 
+/*
+ * JOURNAL_STREAM is "DEVICE:INODE" of what systemd connected to the journal.
+ * A redirected stderr is another file, and a program that systemd started
+ * long ago leaves the variable to all below it.
+ */
+static bool
+log_is_journal(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char ours[64];
+	struct stat st;
+
+	if (stream == NULL || fstat(fd, &st) != 0)
+		return false;
+	snprintf(ours, sizeof(ours), "%ju:%ju", (uintmax_t)st.st_dev,
+	    (uintmax_t)st.st_ino);
+	return strcmp(stream, ours) == 0;
+}
+
 void
 log_init(enum log_level level, enum log_format format)
 {
 	log_level_now = level;
 	log_format_now = format;
-	log_journal = getenv("JOURNAL_STREAM") != NULL;
+	log_journal = log_is_journal(STDERR_FILENO);
 }
 
 void
@@ -89,8 +110,8 @@ log_text_line(
 	char when[40];
 
 	if (log_journal)
-		return snprintf(line, size, "<%d>%s: %s",
-		    log_levels[level].priority, log_process_name, message);
+		return snprintf(
+		    line, size, "%s: %s", log_process_name, message);
 	log_time(when, sizeof(when));
 	return snprintf(line, size, "%s chimpd[%d] %s %s: %s", when,
 	    (int)getpid(), log_levels[level].name, log_process_name, message);
@@ -125,15 +146,19 @@ static void
 log_write(enum log_level level, const char *message)
 {
 	char line[LOG_LINE_BYTES + 256];
+	const size_t size = sizeof(line) - 1; /* the line break */
 	ssize_t done;
-	int n;
+	int n = 0;
 
+	/* The journal takes it off, also in front of JSON. */
+	if (log_journal)
+		n = snprintf(line, size, "<%d>", log_levels[level].priority);
 	if (log_format_now == LOG_FORMAT_JSON)
-		n = log_json_line(line, sizeof(line) - 1, level, message);
+		n += log_json_line(line + n, size - n, level, message);
 	else
-		n = log_text_line(line, sizeof(line) - 1, level, message);
-	if (n > (int)sizeof(line) - 2)
-		n = (int)sizeof(line) - 2;
+		n += log_text_line(line + n, size - n, level, message);
+	if (n > (int)size - 1)
+		n = (int)size - 1;
 	/* A line break inside a message must not forge a line. */
 	for (int i = 0; i < n; i++)
 		if ((unsigned char)line[i] < ' ' && line[i] != '\t')

@@ -3,8 +3,10 @@
  *
  * text:  2026-11-23T10:00:00.123Z chimpd[4711] info worker/default/0: ...
  * json:  {"time":"...","pid":4711,"level":"info","process":"...","message":..}
- * Under journald (JOURNAL_STREAM is set) text lines begin with "<N>" (the
- * priority of syslog) and leave out the time, which the journal adds itself.
+ *
+ * Where stderr is the journal (JOURNAL_STREAM names it), both begin with "<N>",
+ * the priority of syslog, which the journal takes off; text lines leave out
+ * what the journal adds itself, time and pid.
  *
  * A line is one write(2), so that lines of many processes do not mix.
  */
