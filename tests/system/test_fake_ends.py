@@ -99,7 +99,7 @@ def test_all_at_once_are_replaced(start_fake, figure):
     node.birth("")
     with Stopwatch() as watch:
         for pid in before.values():
-            node._write(str(pid), f"die {SEGV}")
+            node.order(pid, f"die {SEGV}")
         until(lambda: len([s for i in range(8) for s in node.states(f"fake/{i}")
                            if s == ("starting", "serving")]) == 16, "all serve again")
     figure("end of all of 8 processes until all serve again", watch.ms, "ms", 300)

@@ -49,12 +49,16 @@ fake {{ processes = {fakes}  behaviour = "{behaviour}"  control = "{self.control
         """Orders of all processes born from now on, or of one slot's."""
         self._write("birth" if index is None else f"birth-{index}", orders)
 
+    def order(self, pid, orders):
+        """For a process that may not live to take them."""
+        self._write(str(pid), orders)
+
     def tell(self, index_or_pid, orders, timeout=10):
         """Orders for a process that runs; returns its pid when it has them."""
         pid = index_or_pid
         if pid < 1000 and f"fake/{pid}" in self.children("fake"):
             pid = self.child(f"fake/{pid}")
-        self._write(str(pid), orders)
+        self.order(pid, orders)
         until(lambda: not (self.control / str(pid)).exists(), f"{pid} takes orders", timeout)
         return pid
 
