@@ -152,6 +152,9 @@ chimpd_load(const char *path)
 
 	if (conf == NULL)
 		chimpd_print_err(&err);
+	for (int i = 0; conf != NULL && i < conf->warnings.count; i++)
+		fprintf(
+		    stderr, "chimpd: warning: %s\n", conf->warnings.items[i]);
 	return conf;
 }
 
@@ -241,6 +244,7 @@ chimpd_run(int argc, char **argv, const struct chimpd_args *args)
 	if (strcmp(conf->log.format, "json") == 0)
 		format = LOG_FORMAT_JSON;
 	log_init(level, format);
+	conf_warn(conf);
 	/* After this the arguments are gone. */
 	title_init(argc, argv);
 	title_set("master");

@@ -43,6 +43,7 @@ reload_child(const struct master *m, int fd)
 		log_err(LOG_LEVEL_ERROR, &err);
 		return 1;
 	}
+	conf_warn(next);
 	conf_keep_fixed(next, m->conf);
 	if (role_prepare(next, m->conf, m->node_id) != 0)
 		return 1;

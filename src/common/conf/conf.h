@@ -191,14 +191,16 @@ struct conf {
 	struct arena *arena; /* owns everything below */
 	char *path;          /* of chimpd.conf */
 	char *node;
-	char *pid_file; /* "" = none */
-	char *user;     /* "" = stay */
+	char *pid_file;    /* "" = none */
+	char *user;        /* "" = stay */
+	char *secrets_dir; /* "" = none */
 	int64_t stop_timeout_ms;
 	int64_t drain_timeout_ms; /* of a replaced process; 0 = no limit */
 	int64_t start_timeout_ms;
 	int64_t restart_delay_max_ms;
 	int64_t watchdog_ms;
-	bool background_workers; /* false: DISABLE_BACKGROUND_WORKERS */
+	struct conf_strings warnings; /* whoever reads it tells them */
+	bool background_workers;      /* false: DISABLE_BACKGROUND_WORKERS */
 	struct conf_log log;
 	struct conf_database database;
 	struct conf_http http;
@@ -219,6 +221,9 @@ struct conf {
  */
 struct conf *conf_parse(const char *path, struct err *err);
 void conf_free(struct conf **conf);
+
+/* Log its warnings: who else may read its secrets. */
+void conf_warn(const struct conf *conf);
 
 /*
  * conf_parse in a forked child: what the master calls at start and at

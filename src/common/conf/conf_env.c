@@ -200,8 +200,13 @@ conf_env_apply(struct arena *arena, struct conf_node *root, struct err *err)
 {
 	size_t n = sizeof(overrides) / sizeof(overrides[0]);
 
+	const char *secrets = env_get("CHIMPBASE_SECRETS_DIR");
+
 	if (check_engine(err) < 0)
 		return -1;
+	if (secrets != NULL)
+		give(arena, conf_node_given(root, "secrets_dir"),
+		    "CHIMPBASE_SECRETS_DIR", secrets);
 	for (size_t i = 0; i < n; i++) {
 		const char *value = env_get(overrides[i].variable);
 

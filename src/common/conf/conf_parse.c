@@ -3,7 +3,9 @@
  */
 #include "common/conf/conf.h"
 #include "common/conf/conf_draft.h"
+#include "common/conf/conf_secret.h"
 #include "common/base/err.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 #include <string.h>
@@ -63,10 +65,17 @@ parse(struct conf_draft *draft, struct arena *arena, const char *path,
     struct err *err)
 {
 	struct conf_node *root = conf_scan(arena, path, err);
+	struct conf_strings warnings = {NULL, 0};
 
-	if (root == NULL || conf_env_apply(arena, root, err) < 0 ||
+	if (root == NULL)
+		return -1;
+	conf_secret_warn(arena, root, &warnings);
+	if (conf_env_apply(arena, root, err) < 0 ||
+	    conf_secret_resolve(arena, root, &warnings, err) < 0 ||
 	    conf_build(draft, arena, root, err) < 0)
 		return -1;
+	if (warnings.count > 0)
+		draft->conf->warnings = warnings;
 	complete(draft, path);
 	return conf_check(draft, err);
 }
@@ -95,4 +104,11 @@ conf_free(struct conf **conf)
 	arena = (*conf)->arena;
 	*conf = NULL;
 	arena_free(&arena);
+}
+
+void
+conf_warn(const struct conf *conf)
+{
+	for (int i = 0; i < conf->warnings.count; i++)
+		log_warn("%s", conf->warnings.items[i]);
 }

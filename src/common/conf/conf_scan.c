@@ -9,6 +9,7 @@
  * twice, and a file cannot leak an open brace into the next one.
  */
 #include "common/conf/conf_node.h"
+#include "common/conf/conf_perm.h"
 #include "common/conf/conf_shape.h"
 #include "common/conf/conf_unknown.h"
 #include "common/base/err.h"
@@ -390,10 +391,11 @@ parse_file(cfg_t *cfg, const struct file *file)
 {
 	struct err err;
 	size_t length;
-	char *text;
+	char *text = NULL;
 	int rc;
 
-	text = fd_read_file(file->path, FILE_BYTES_MAX, &length, &err);
+	if (conf_perm_check(file->path, &err) == 0)
+		text = fd_read_file(file->path, FILE_BYTES_MAX, &length, &err);
 	if (text == NULL) {
 		if (file->where != NULL)
 			err_prefix(&err, "%s: include", file->where);
