@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { NOTIFY_RETRY_MS = 100 };
+
 /* NOTIFY_SOCKET is a path, or "@name" in the abstract namespace. */
 static void
 notify_open(struct notify *n, const char *path)
@@ -63,15 +65,52 @@ notify_init(struct notify *n, int ready_fd)
 	unsetenv("WATCHDOG_PID");
 }
 
-static void
+/* False if it is worth another try. */
+static bool
 notify_send(struct notify *n, const char *text)
 {
-	if (n->fd < 0)
-		return;
-	/* systemd restarting or its buffer full: the next one will do. */
-	if (sendto(n->fd, text, strlen(text), MSG_NOSIGNAL,
-		(const struct sockaddr *)&n->address, n->address_bytes) < 0)
-		log_debug("cannot notify systemd: %s", strerror(errno));
+	if (n->fd < 0 ||
+	    sendto(n->fd, text, strlen(text), MSG_NOSIGNAL,
+		(const struct sockaddr *)&n->address, n->address_bytes) >= 0)
+		return true;
+	log_debug("cannot notify systemd: %s", strerror(errno));
+	return errno != EAGAIN && errno != ENOBUFS;
+}
+
+/*
+ * systemd's queue may be full while the whole machine starts, and it waits
+ * for a READY=1 that it has not got until TimeoutStartSec is over.
+ */
+static void
+notify_flush(struct notify *n)
+{
+	static const struct timeval again = {0, NOTIFY_RETRY_MS * 1000L};
+	char message[sizeof(n->status) + 8];
+
+	if (n->unsent_state[0] != '\0' && notify_send(n, n->unsent_state))
+		n->unsent_state[0] = '\0';
+	snprintf(message, sizeof(message), "STATUS=%s", n->status);
+	if (n->unsent_status && notify_send(n, message))
+		n->unsent_status = false;
+	if (event_initialized(&n->retry) &&
+	    (n->unsent_status || n->unsent_state[0] != '\0'))
+		event_add(&n->retry, &again);
+}
+
+static void
+notify_on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	notify_flush(arg);
+}
+
+/* READY=1, RELOADING=1 or STOPPING=1: each replaces the one before. */
+static void
+notify_state(struct notify *n, const char *text)
+{
+	snprintf(n->unsent_state, sizeof(n->unsent_state), "%s", text);
+	notify_flush(n);
 }
 
 static void
@@ -88,6 +127,7 @@ notify_start(struct notify *n, struct event_base *base)
 	int64_t us = n->watchdog_us / 2;
 	struct timeval tv = {us / 1000000, us % 1000000};
 
+	evtimer_assign(&n->retry, base, notify_on_retry, n);
 	event_assign(&n->watchdog, base, -1, EV_PERSIST, notify_on_watchdog, n);
 	if (n->watchdog_us > 0)
 		event_add(&n->watchdog, &tv);
@@ -96,19 +136,17 @@ notify_start(struct notify *n, struct event_base *base)
 void
 notify_status(struct notify *n, const char *text)
 {
-	char message[sizeof(n->status) + 8];
-
 	if (strncmp(text, n->status, sizeof(n->status) - 1) == 0)
 		return;
 	snprintf(n->status, sizeof(n->status), "%s", text);
-	snprintf(message, sizeof(message), "STATUS=%s", n->status);
-	notify_send(n, message);
+	n->unsent_status = true;
+	notify_flush(n);
 }
 
 void
 notify_ready(struct notify *n)
 {
-	notify_send(n, "READY=1");
+	notify_state(n, "READY=1");
 	if (n->ready_fd < 0)
 		return;
 	if (fd_write_all(n->ready_fd, "READY\n", 6) != 0)
@@ -127,13 +165,13 @@ notify_reloading(struct notify *n)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
 	    (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
-	notify_send(n, text);
+	notify_state(n, text);
 }
 
 void
 notify_stopping(struct notify *n)
 {
-	notify_send(n, "STOPPING=1");
+	notify_state(n, "STOPPING=1");
 }
 
 void
@@ -150,6 +188,8 @@ notify_done(struct notify *n)
 {
 	if (event_initialized(&n->watchdog))
 		event_del(&n->watchdog);
+	if (event_initialized(&n->retry))
+		event_del(&n->retry);
 	notify_forget(n);
 }
 

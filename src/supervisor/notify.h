@@ -8,6 +8,7 @@
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -20,6 +21,10 @@ struct notify {
 	int64_t watchdog_us;   /* 0 = systemd does not watch us */
 	struct event watchdog; /* pings at half of it */
 	char status[256];      /* the last STATUS= */
+	/* What systemd's full queue did not take; the newest state counts. */
+	char unsent_state[64]; /* "" = none */
+	bool unsent_status;
+	struct event retry;
 };
 
 /*
@@ -28,7 +33,7 @@ struct notify {
  */
 void notify_init(struct notify *n, int ready_fd);
 
-/* Begin to ping systemd's watchdog. */
+/* Begin to ping systemd's watchdog, and to repeat what it did not take. */
 void notify_start(struct notify *n, struct event_base *base);
 
 /* STATUS=, when it differs from the last one. */
