@@ -25,6 +25,7 @@ def conf(folder):
         values.setdefault("listen", f"unix:{folder}/http")
         path = folder / "chimpd.conf"
         configuration(path, **values)
+        path.chmod(0o600)  # it has a password
         return path
     return write
 
@@ -103,11 +104,11 @@ def test_big_t_prints_a_configuration_that_reads_back_the_same(conf, folder):
 
 def test_big_t_shows_what_the_environment_overrides(conf):
     done = run("-c", conf(listen="127.0.0.1:3000"), "-T", env={
-        "DATABASE_URL": "postgresql://env:secret@elsewhere/db",
+        "DATABASE_URL": "postgresql://env:whisper@elsewhere/db",
         "CHIMPBASE_SERVER_PORT": "4567", "CHIMPBASE_WORKER_CONCURRENCY": "7",
         "CHIMPBASE_WORKER_LEASE_MS": "45000"})
     assert done.status == 0, done
-    assert "elsewhere" in done.out and "secret" not in done.out
+    assert "elsewhere" in done.out and "whisper" not in done.out
     for expected in ("127.0.0.1:4567", "concurrency = 7", 'lease = "45s"'):
         assert expected in done.out, done
 
