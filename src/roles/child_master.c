@@ -116,8 +116,7 @@ child_on_heartbeat(struct loop_timer *timer, void *arg)
 		child_orphaned(child);
 		return;
 	}
-	if (child->priv->tried)
-		child_ready(child); /* if its message did not get through */
+	child_ready(child); /* if its message did not get through */
 	child_status(child, &msg);
 	/* A full buffer means that the master is not reading: nothing is lost
 	 * that the next heartbeat does not say. */
@@ -135,7 +134,8 @@ child_ready(struct child *child)
 	    .state = MSG_STATE_SERVING,
 	};
 
-	if (child->priv->said_ready || !child->priv->started)
+	if (child->priv->said_ready || !child->priv->started ||
+	    !child->priv->tried || child->warming)
 		return;
 	child->priv->said_ready = msg_send(birth->master_fd, &msg);
 	log_debug("ready");

@@ -212,8 +212,7 @@ child_start(struct child *child)
 		_exit(CHILD_EXIT_CONF);
 	}
 	child->priv->started = true;
-	if (child->priv->tried)
-		child_ready(child);
+	child_ready(child);
 }
 
 static void

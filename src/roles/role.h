@@ -75,6 +75,7 @@ struct child {
 	struct pg_link *control; /* one connection: registration, lease,
 				  * notifications, the role's own short calls */
 	bool draining;
+	bool warming;    /* set by start: the role will call child_ready */
 	bool registered; /* chimp.processes has its row, as far as known */
 	char name[64];   /* "worker/default/0" */
 	void *state;     /* the role's own */
@@ -101,9 +102,12 @@ int role_prepare(
 
 /*
  * For roles. role.c itself calls child_ready, when start has succeeded and the
- * process has registered or, in an outage, failed to connect once.
+ * process has registered or, in an outage, failed to connect once; a role that
+ * needs more than that before it serves sets child->warming, and later calls it
+ * itself.
  */
-void child_ready(struct child *child);    /* serves: tell the master, once */
+void child_ready(struct child *child);    /* if all of that holds: tell the
+					   * master, once */
 void child_renew(struct child *child);    /* something says that the row in
 					   * chimp.process is gone: ask now */
 void child_finished(struct child *child); /* drained: deregister, exit 0 */

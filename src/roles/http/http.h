@@ -76,11 +76,13 @@ struct http {
 	uint64_t n_answers; /* since birth */
 	struct loop_timer sweep_timer;
 	struct loop_timer end_timer;
+	struct loop_timer warm_timer; /* until the listeners open */
 	bool draining;
 };
 
 /* server.c */
 void server_start(struct http *http);
+void server_open(struct http *http);   /* the listeners */
 void server_listen(struct http *http); /* resume accepting */
 void server_stop_listening(struct http *http);
 void server_done(struct http *http); /* no connection is left */

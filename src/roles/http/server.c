@@ -226,8 +226,8 @@ server_stop_listening(struct http *http)
 	loop_timer_start(&http->listen_timer, 1);
 }
 
-static void
-server_open_listeners(struct http *http)
+void
+server_open(struct http *http)
 {
 	const struct birth *birth = http->child->birth;
 
@@ -297,7 +297,6 @@ server_start(struct http *http)
 	    &http->context, loop_h2o_base(http->loop), &http->config);
 	http->accept.ctx = &http->context;
 	http->accept.hosts = http->config.hosts;
-	server_open_listeners(http);
 }
 
 void
