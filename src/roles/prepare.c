@@ -8,6 +8,7 @@
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/conf/conf_budget.h"
 #include "common/pg/conn.h"
 #include "common/pg/migrate.h"
 
@@ -56,33 +57,71 @@ out:
 	return rc;
 }
 
-static int
-prepare_budget(const struct conf *conf, struct pg_conn *conn, struct err *err)
+/* What PostgreSQL leaves to those who are no superusers; -1 on an error. */
+static int64_t
+prepare_room(struct pg_conn *conn, struct err *err)
 {
-	struct conf_budget b;
 	struct pg_result *r;
 	int64_t room;
 
 	if (pg_conn_query(conn,
-		"select current_setting('max_connections')::int - "
-		"current_setting('superuser_reserved_connections')::int",
+		"select current_setting('max_connections')::int"
+		" - current_setting('superuser_reserved_connections')::int"
+		/* PostgreSQL 16 has it. */
+		" - coalesce(current_setting('reserved_connections', true),"
+		" '0')::int",
 		0, NULL, &r, err) != 0)
 		return -1;
 	room = pg_int(r, 0, 0);
 	pg_result_free(&r);
-	conf_budget(conf, &b);
-	if (b.total <= room)
-		return 0;
-	err_set(err,
-	    "this node may open %lld connections (http %lld + worker %lld + "
-	    "cron %lld + subscriber %lld + others %lld), PostgreSQL allows "
-	    "%lld",
-	    (long long)b.total, (long long)b.http, (long long)b.worker,
-	    (long long)b.cron, (long long)b.subscriber, (long long)b.extra,
-	    (long long)room);
-	return err_hint(err, "raise max_connections of PostgreSQL, or lower "
-			     "processes, database.pool_max or a worker's "
-			     "concurrency; chimpd -T shows the arithmetic");
+	return room;
+}
+
+/* What to lower or raise. */
+static int
+prepare_budget_hint(const struct conf *conf, const struct conf_budget *b,
+    int64_t room, bool two_steps, struct err *err)
+{
+	bool embedded = strcmp(conf->database.mode, "embedded") == 0;
+
+	return err_hint(err,
+	    "raise %s by at least %lld, or lower processes, database.pool_max "
+	    "or the concurrency of a worker class; %schimpd -T shows the "
+	    "arithmetic",
+	    embedded ? "database.max_connections"
+		     : "max_connections of PostgreSQL",
+	    (long long)(b->total - room),
+	    two_steps ? "it is the reload that takes so many: reload in two "
+			"steps, first what needs fewer; "
+		      : "");
+}
+
+/* `now`: what the reload comes from, NULL at the start. */
+static int
+prepare_budget(const struct conf *conf, const struct conf *now,
+    struct pg_conn *conn, struct err *err)
+{
+	int64_t room = prepare_room(conn, err);
+	struct conf_budget b;
+	char *text;
+	bool two_steps;
+
+	if (room < 0)
+		return -1;
+	two_steps = now != NULL && conf_budget_reload(conf, conf) <= room;
+	conf_budget_of_reload(now != NULL ? now : conf, conf, &b);
+	if (b.total > room) {
+		text = conf_budget_text(&b);
+		err_set(err,
+		    "this node may open too many connections%s: %s, "
+		    "PostgreSQL allows %lld",
+		    now != NULL ? " during the reload" : "", text,
+		    (long long)room);
+		prepare_budget_hint(conf, &b, room, two_steps, err);
+		free(text);
+	}
+	conf_budget_done(&b);
+	return b.total > room ? -1 : 0;
 }
 
 static int
@@ -118,7 +157,8 @@ prepare_register(const struct conf *conf, const char *node_id,
 }
 
 static int
-prepare_database(const struct conf *conf, const char *node_id, struct err *err)
+prepare_database(const struct conf *conf, const struct conf *now,
+    const char *node_id, struct err *err)
 {
 	bool embedded = strcmp(conf->database.mode, "embedded") == 0;
 	struct pg_conn *conn;
@@ -130,7 +170,7 @@ prepare_database(const struct conf *conf, const char *node_id, struct err *err)
 	    conf->database.start_timeout_ms, err);
 	if (conn == NULL)
 		return -1;
-	if (prepare_budget(conf, conn, err) == 0 &&
+	if (prepare_budget(conf, now, conn, err) == 0 &&
 	    prepare_migrate(conf, conn, err) == 0 &&
 	    prepare_register(conf, node_id, conn, err) == 0)
 		rc = 0;
@@ -144,12 +184,11 @@ role_prepare(
 {
 	struct err err;
 
-	(void)now;
 	if (prepare_check_conf(conf, &err) != 0) {
 		log_err(LOG_LEVEL_ERROR, &err);
 		return PREPARE_BAD_CONF;
 	}
-	if (prepare_database(conf, node_id, &err) != 0) {
+	if (prepare_database(conf, now, node_id, &err) != 0) {
 		log_err(LOG_LEVEL_ERROR, &err);
 		return PREPARE_FAILED;
 	}

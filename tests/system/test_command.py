@@ -213,12 +213,6 @@ def test_a_function_of_another_shape_is_refused(conf, database, folder):
     assert "t.g" in refused(conf(url=database.url, include=[app.conf]))
 
 
-def test_too_many_connections_are_refused_with_the_arithmetic(conf, database):
-    said = refused(conf(url=database.url,
-                        workers="worker default { processes = 50  concurrency = 16 }"))
-    assert "900" in said and "max_connections" in said
-
-
 def test_a_pid_file_is_locked_for_life(conf, start, database, folder):
     start(top=f'pid_file = "{folder}/pid"')
     said = refused(conf(url=database.url, top=f'pid_file = "{folder}/pid"'))

@@ -3,6 +3,7 @@
  * the master, and what roles get.
  */
 #include "common/conf/conf.h"
+#include "common/conf/conf_budget.h"
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
@@ -282,19 +283,73 @@ START_TEST(apps_json_is_what_register_apps_takes)
 }
 END_TEST
 
+/* clang-format off */
+static const struct {
+	const char *now; /* NULL: a start */
+	const char *next;
+	const char *text;
+} budgets[] = {
+	{ NULL, full,
+	  "http 2 x 9 + worker/a 2 x 5 + worker/b 5 x 18"
+	  " + subscriber 2 x 10 + replacing 33 + short-lived 1 = 172" },
+	/* Of the other roles, one process at a time: the largest counts. */
+	{ NULL, "http { processes = 2 } worker default { processes = 2 }"
+		"cron {} subscriber {}",
+	  "http 2 x 9 + worker/default 2 x 18 + cron 1 x 2 + subscriber 1 x 10"
+	  " + replacing 28 + short-lived 1 = 95" },
+	{ NULL, "cron {}", "cron 1 x 2 + replacing 2 + short-lived 1 = 5" },
+	{ NULL, "log {}", "replacing 0 + short-lived 1 = 1" },
+	{ NULL, "http { processes = 0 } worker w { processes = 0 }",
+	  "replacing 0 + short-lived 1 = 1" },
+	/* Reloads: nothing differs. */
+	{ "http {}", "http {}", "http 2 x 9 + replacing 9 + short-lived 1 = 28" },
+	/* More and fewer processes: what is too many stays for long. */
+	{ "http { processes = 2 }", "http { processes = 5 }",
+	  "http 5 x 9 + replacing 9 + short-lived 1 = 55" },
+	{ "http { processes = 5 }", "http { processes = 2 }",
+	  "http 5 x 9 + replacing 9 + short-lived 1 = 55" },
+	/* Connections of each: the larger, whichever came first. */
+	{ "database { pool_max = 3 } http {}", "database { pool_max = 5 } http {}",
+	  "http 2 x 6 + replacing 6 + short-lived 1 = 19" },
+	{ "database { pool_max = 5 } http {}", "database { pool_max = 3 } http {}",
+	  "http 2 x 6 + replacing 6 + short-lived 1 = 19" },
+	/* One class for another. */
+	{ "worker a { processes = 3  concurrency = 4 }",
+	  "worker b { processes = 1  concurrency = 8 }",
+	  "worker/b 1 x 10 + worker/a 3 x 6 + replacing 16 + short-lived 1"
+	  " = 45" },
+	/* A role that goes, a role that comes; pool_max of one without. */
+	{ "cron {}", "subscriber {}",
+	  "cron 1 x 2 + subscriber 1 x 10 + replacing 10 + short-lived 1 = 23" },
+	{ "database { pool_max = 50 } cron {}",
+	  "database { pool_max = 5 } http { processes = 1 } cron {}",
+	  "http 1 x 6 + cron 1 x 2 + replacing 6 + short-lived 1 = 15" },
+};
+/* clang-format on */
+
 START_TEST(budget_counts_every_connection)
 {
-	struct conf *conf = parse(full);
+	struct conf *next = parse(budgets[_i].next);
+	struct conf *now =
+	    parse(budgets[_i].now != NULL ? budgets[_i].now : budgets[_i].next);
 	struct conf_budget b;
+	char *text;
 
-	conf_budget(conf, &b);
-	ck_assert_int_eq(b.http, 2 * (8 + 1));
-	ck_assert_int_eq(b.worker, 2 * (3 + 2) + 5 * (16 + 2));
-	ck_assert_int_eq(b.cron, 0);
-	ck_assert_int_eq(b.subscriber, 2 * 10);
-	ck_assert_int_eq(b.extra, 1);
-	ck_assert_int_eq(b.total, 18 + 100 + 20 + 1);
-	conf_free(&conf);
+	if (budgets[_i].now == NULL)
+		conf_budget(next, &b);
+	else
+		conf_budget_of_reload(now, next, &b);
+	text = conf_budget_text(&b);
+	ck_assert_str_eq(text, budgets[_i].text);
+	ck_assert_int_eq(b.total, atoi(strrchr(text, ' ') + 1));
+	ck_assert_int_eq(conf_budget_reload(now, next), b.total);
+	/* Both ends of the way have their place in it. */
+	ck_assert_int_ge(b.total, conf_budget_reload(now, now));
+	ck_assert_int_ge(b.total, conf_budget_reload(next, next));
+	free(text);
+	conf_budget_done(&b);
+	conf_free(&now);
+	conf_free(&next);
 }
 END_TEST
 
@@ -345,7 +400,7 @@ suite(void)
 	t = tcase_create("roles");
 	tcase_add_test(t, handlers_are_resolved_in_place);
 	tcase_add_test(t, apps_json_is_what_register_apps_takes);
-	tcase_add_test(t, budget_counts_every_connection);
+	ADD_ROWS(t, budget_counts_every_connection, budgets);
 	tcase_add_test(t, node_is_the_host_name_by_default);
 	tcase_add_test(t, embedded_socket_lies_beside_the_data);
 	suite_add_tcase(s, t);

@@ -242,15 +242,8 @@ char *conf_print(const struct conf *conf);
 /* A copy of `url` whose password is "***"; the caller frees it. */
 char *conf_mask_url(const char *url);
 
-/* Connections that all processes of this node may open at once. */
-struct conf_budget {
-	int64_t http;       /* processes * (pool_max + the control one) */
-	int64_t worker;     /* sum of processes * (concurrency + 2) */
-	int64_t cron;       /* processes * CONF_CRON_CONNECTIONS */
-	int64_t subscriber; /* processes * CONF_SUBSCRIBER_CONNECTIONS */
-	int64_t extra;      /* short-lived children */
-	int64_t total;
-};
+/* What one process may open, and the short-lived children; conf_budget.h sums
+ * it up. */
 enum {
 	CONF_CRON_CONNECTIONS = 2,
 	CONF_SUBSCRIBER_CONNECTIONS = 10,
@@ -258,7 +251,6 @@ enum {
 	CONF_CONTROL_CONNECTIONS = 1,
 	CONF_WORKER_CONNECTIONS = 2 /* besides one for each job */
 };
-void conf_budget(const struct conf *conf, struct conf_budget *budget);
 
 /* The addresses to listen on; none if no http process runs here. */
 const struct conf_strings *conf_listen(const struct conf *conf);

@@ -98,7 +98,7 @@ static const struct conf_key database_keys[] = {
 	  .def = "30s", .min = 100 * MS, .max = DAY,
 	  .help = "wait so long for the database at the first start" },
 	{ "max_connections", CONF_INT, AT(conf_database, max_connections),
-	  .def = "100", .min = 10, .max = 10000,
+	  .def = "200", .min = 10, .max = 10000,
 	  .flags = CONF_FIXED,
 	  .help = "embedded: PostgreSQL's max_connections" },
 	{ "shared_buffers", CONF_SIZE, AT(conf_database, shared_buffers_bytes),

@@ -3,6 +3,7 @@
  * the tables of conf_keys.c.
  */
 #include "common/conf/conf.h"
+#include "common/conf/conf_budget.h"
 #include "common/conf/conf_keys.h"
 #include "common/conf/conf_value.h"
 #include "common/base/mem.h"
@@ -74,16 +75,21 @@ print_subs(
 }
 
 static void
-line(struct strbuf *out, const char *role, const char *class, int64_t processes,
-    int64_t each, int64_t sum)
+print_class(const struct conf_class *class, struct strbuf *out)
 {
-	char *name = mem_printf("%s%s%s", role, *class ? "/" : "", class);
+	char *label = conf_class_label(class);
 
-	if (processes > 0)
-		strbuf_printf(out,
-		    "#   %-24s %4" PRId64 " * %3" PRId64 " = %5" PRId64 "\n",
-		    name, processes, each, sum);
-	mem_free(&name);
+	strbuf_printf(out,
+	    "#   %-24s %4" PRId64 " * %3" PRId64 " = %5" PRId64 "\n", label,
+	    class->processes, class->connections,
+	    class->processes * class->connections);
+	mem_free(&label);
+}
+
+static void
+print_sum(const char *label, int64_t sum, struct strbuf *out)
+{
+	strbuf_printf(out, "#   %-24s %13s %5" PRId64 "\n", label, "", sum);
 }
 
 static void
@@ -94,21 +100,12 @@ print_budget(const struct conf *conf, struct strbuf *out)
 	conf_budget(conf, &b);
 	strbuf_puts(out, "\n# Connections that this node may open at once, "
 			 "processes * connections of each:\n");
-	line(out, "http", "", conf->http.processes,
-	    conf->database.pool_max + CONF_CONTROL_CONNECTIONS, b.http);
-	for (size_t i = 0; i < conf->n_workers; i++) {
-		const struct conf_worker *w = &conf->workers[i];
-
-		line(out, "worker", w->name, w->processes, w->concurrency + 2,
-		    w->processes * (w->concurrency + 2));
-	}
-	line(out, "cron", "", conf->cron.processes, CONF_CRON_CONNECTIONS,
-	    b.cron);
-	line(out, "subscriber", "", conf->subscriber.processes,
-	    CONF_SUBSCRIBER_CONNECTIONS, b.subscriber);
-	line(out, "short-lived", "", 1, b.extra, b.extra);
-	strbuf_printf(
-	    out, "#   %-24s %13s %5" PRId64 "\n", "total", "", b.total);
+	for (size_t i = 0; i < b.n_classes; i++)
+		print_class(&b.classes[i], out);
+	print_sum("replacing processes", b.replacing, out);
+	print_sum("short-lived", b.short_lived, out);
+	print_sum("total", b.total, out);
+	conf_budget_done(&b);
 	if (strcmp(conf->database.mode, "embedded") == 0)
 		strbuf_printf(out,
 		    "# of database.max_connections = %" PRId64 "\n",
