@@ -115,7 +115,6 @@ def test_runs_with_what_the_unit_allows(start, app, folder):
     path = f"{folder}/open.sock"
     daemon = start(app(APP, SQL), wrap=wrap, url=None, data_dir=folder / "data",
                    listen=f"unix:{path} mode=0660 group={USER.pw_gid}")
-    daemon.http.address = path
     status = pathlib.Path(f"/proc/{daemon.child('http/0')}/status").read_text()
     assert re.search(r"Seccomp:\s+2\n", status) and re.search(r"NoNewPrivs:\s+1\n", status)
     if AS_ROOT:

@@ -94,7 +94,7 @@ class Chimpd:
         """The first of those that it listens on."""
         first = self.listen.split('"')[0]
         if first.startswith("unix:"):
-            return first[len("unix:"):]
+            return first[len("unix:"):].split()[0]  # then options
         host, port = first.rsplit(":", 1)
         return host, int(port)
 
