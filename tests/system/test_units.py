@@ -91,6 +91,17 @@ def test_paths_of_an_instance_are_its_own():
         assert not re.search(r"@[a-z]+@", text), text
 
 
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None,
+                    reason="systemd-sysusers is missing; on Debian: apt-get install systemd")
+def test_the_user_is_made(folder):
+    (folder / "etc").mkdir()
+    subprocess.run(["systemd-sysusers", f"--root={folder}",
+                    BUILDDIR / "deploy/systemd/chimpd.conf"], check=True, timeout=60)
+    assert re.search(r"(?m)^chimp:x:\d+:\d+:chimpd:/var/lib/chimpd:.*nologin$",
+                     (folder / "etc/passwd").read_text())
+    assert re.search(r"(?m)^chimp:x:\d+:", (folder / "etc/group").read_text())
+
+
 SQL = """
 create schema t;
 create function t.work(input jsonb) returns jsonb language sql as

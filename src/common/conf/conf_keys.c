@@ -117,7 +117,7 @@ static const struct conf_key http_keys[] = {
 	  .help = "http processes on this node; 0 = none" },
 	{ "listen", CONF_STRINGS, AT(conf_http, listen),
 	  .def = "0.0.0.0:3000", .min = 1, .max = 64,
-	  .help = "\"host:port\", \"[v6]:port\" or \"unix:/path\"" },
+	  .help = "\"host:port\", \"[v6]:port\" or \"unix:/path\" with options" },
 	{ "read_header_timeout", CONF_DURATION,
 	  AT(conf_http, read_header_timeout_ms),
 	  .def = "10s", .min = 10 * MS, .max = DAY,
