@@ -83,7 +83,9 @@ def reload(daemon, number):
 @pytest.mark.soak
 def test_g34_reloads_under_load_fail_nothing(start, app, database, record_property):
     rounds = long_or_short(100, 10)
+    # A busy machine may wait for its processors: that is not what is asked here.
     daemon = start(app(APP, SCHEMA), processes=2, listen=f"127.0.0.1:{free_port()}",
+                   http='wait_max = "5s"  request_timeout = "20s"',
                    workers="worker default { processes = 2  concurrency = 4 }")
     slots = daemon.children().keys()
     kept = Wrk(daemon.http.address, "/hello", 8)
