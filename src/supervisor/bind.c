@@ -31,11 +31,14 @@ bind_refused(const char *name, struct err *err)
 	case EADDRINUSE:
 		return err_hint(err, "another process has it (ss -ltnp, ss "
 				     "-lxp show which); stop that one, or "
-				     "change http.listen");
+				     "change http.listen; if it is chimpd "
+				     "with an address that overlaps this "
+				     "one, restart it");
 	case EACCES:
 		return err_hint(err,
-		    "ports below 1024 need root or CAP_NET_BIND_SERVICE, a "
-		    "Unix socket a folder that this user may write");
+		    "ports below 1024 need root, which is gone after the "
+		    "start, or CAP_NET_BIND_SERVICE; a Unix socket needs a "
+		    "folder that this user may write");
 	case EADDRNOTAVAIL:
 		return err_hint(err, "this machine does not have that "
 				     "address");

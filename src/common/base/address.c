@@ -126,24 +126,30 @@ address_parse_host(
 	return 0;
 }
 
+static int
+address_parse_tcp(const char *text, struct address *address, struct err *err)
+{
+	const char *colon = strrchr(text, ':');
+
+	if (colon == NULL || colon == text)
+		return err_set(err, "must be \"host:port\", \"[v6]:port\" or "
+				    "\"unix:/path\"");
+	if (address_parse_host(text, (size_t)(colon - text), address, err) != 0)
+		return -1;
+	return address_parse_port(colon + 1, address, err);
+}
+
 int
 address_parse(const char *text, struct address *address, struct err *err)
 {
-	const char *colon = strrchr(text, ':');
 	int rc;
 
 	memset(address, 0, sizeof(*address));
 	address->mode = ADDRESS_MODE;
 	if (strncmp(text, "unix:", 5) == 0)
 		rc = address_parse_unix(text + 5, address, err);
-	else if (colon == NULL || colon == text)
-		rc = err_set(err, "must be \"host:port\", \"[v6]:port\" or "
-				  "\"unix:/path\"");
 	else
-		rc = address_parse_host(
-		    text, (size_t)(colon - text), address, err);
-	if (rc == 0 && address->unix_path[0] == '\0')
-		rc = address_parse_port(colon + 1, address, err);
+		rc = address_parse_tcp(text, address, err);
 	return rc == 0 ? 0 : err_prefix(err, "\"%s\"", text);
 }
 
