@@ -31,27 +31,39 @@ enum {
 	RELOAD_ANSWER_MAX_BYTES = 256 << 20
 };
 
+/* Through the pipe to the master. */
+static int
+reload_hand_over(const struct conf *next, int fd)
+{
+	char *json = conf_to_json(next);
+	int rc = fd_write_all(fd, json, strlen(json));
+
+	if (rc != 0)
+		log_error(
+		    "cannot hand the configuration over: %s", strerror(errno));
+	free(json);
+	return rc != 0;
+}
+
 /* In the child: 0 when the configuration is good and handed over. */
 static int
 reload_child(const struct master *m, int fd)
 {
 	struct err err;
 	struct conf *next = conf_parse(m->opts->conf_path, &err);
-	char *json;
+	int status = 1;
 
 	if (next == NULL) {
 		log_err(LOG_LEVEL_ERROR, &err);
-		return 1;
+		return status;
 	}
 	conf_warn(next);
 	conf_keep_fixed(next, m->conf);
-	if (role_prepare(next, m->conf, m->node_id) != 0)
-		return 1;
-	json = conf_to_json(next);
-	if (fd_write_all(fd, json, strlen(json)) == 0)
-		return 0;
-	log_error("cannot hand the configuration over: %s", strerror(errno));
-	return 1;
+	if (role_prepare(next, m->conf, m->node_id) == 0)
+		status = reload_hand_over(next, fd);
+	/* It would go with the process, but not for a leak check. */
+	conf_free(&next);
+	return status;
 }
 
 static void
