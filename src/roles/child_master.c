@@ -24,6 +24,7 @@ child_orphaned(struct child *child)
 	loop_io_done(&child->priv->master_io);
 	loop_timer_stop(&child->priv->heartbeat);
 	log_warn("the master is gone: stopping");
+	child->stopping = true;
 	child_drain(child, CHILD_ORPHAN_MS);
 }
 
@@ -32,6 +33,7 @@ child_obey(struct child *child, const struct msg *msg)
 {
 	switch ((enum msg_type)msg->type) {
 	case MSG_DRAIN:
+		child->stopping |= msg->stopping != 0;
 		child_drain(child, msg->deadline_ms);
 		return;
 	case MSG_REOPEN:

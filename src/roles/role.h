@@ -75,6 +75,7 @@ struct child {
 	struct pg_link *control; /* one connection: registration, lease,
 				  * notifications, the role's own short calls */
 	bool draining;
+	bool stopping;   /* so does the whole node */
 	bool warming;    /* set by start: the role will call child_ready */
 	bool registered; /* chimp.processes has its row, as far as known */
 	char name[64];   /* "worker/default/0" */

@@ -215,6 +215,7 @@ slot_send(struct slot *slot, enum msg_type type, int64_t deadline_ms,
 	struct msg msg = {.type = type,
 	    .slot = slot->number,
 	    .generation = slot->generation,
+	    .stopping = master_is_stopping(slot->master),
 	    .deadline_ms = deadline_ms};
 
 	assert(slot_alive(slot));

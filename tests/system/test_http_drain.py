@@ -187,6 +187,33 @@ def test_g34_a_slow_request_is_answered_by_the_process_that_has_it(node):
     assert answer.headers["Connection"] == "close"
 
 
+def ready(connection):
+    connection.request("GET", "/ready")
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status, answer.headers["Connection"]
+
+
+def test_g34_only_a_node_that_stops_is_not_ready(node):
+    """Whoever asks a process that will be replaced asks for the whole node."""
+    slow, busy, asking = (connect_to(node, "http/0") for _ in range(3))
+    slow.request("GET", "/nap?seconds=1")
+    time.sleep(0.2)
+    pid = drain(node)
+    wait_draining(busy)
+    assert ready(asking) == (200, "close")
+    assert slow.getresponse().status == 200
+    node.wait_replaced("http/0", pid)
+    slow, busy, asking = (connect_to(node, "http/0") for _ in range(3))
+    slow.request("GET", "/nap?seconds=1")
+    time.sleep(0.2)
+    node.send_signal(signal.SIGTERM)
+    wait_draining(busy)
+    assert ready(asking) == (503, "close")
+    assert slow.getresponse().status == 200
+    assert node.wait(10) == 0
+
+
 def test_g34_connections_that_come_during_a_drain_are_served(node):
     """Those also that were in the queue that the processes share."""
     answered, failures = [], []

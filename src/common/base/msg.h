@@ -43,6 +43,7 @@ struct msg {
 	uint32_t busy;       /* requests, jobs or lanes in work */
 	uint32_t capacity;   /* how many there can be */
 	uint32_t level;      /* enum log_level */
+	uint32_t stopping;   /* from the master: the whole node stops */
 	uint64_t done;       /* requests, jobs, events since its birth */
 	int64_t deadline_ms;
 	char birth[UUID_TEXT_BYTES];

@@ -33,8 +33,9 @@ health_database_up(const struct http *http)
 void
 health_ready(struct http *http, h2o_req_t *req)
 {
-	if (http->draining)
-		answer_error(req, 503, "draining");
+	/* One that is replaced answers for the node, which goes on. */
+	if (http->child->stopping)
+		answer_error(req, 503, "stopping");
 	else if (!health_database_up(http))
 		answer_error(req, 503, "database unreachable");
 	else
