@@ -91,6 +91,13 @@ static void pool_serve(struct pg_pool *pool);
 static void pool_grow(struct pg_pool *pool);
 
 static void
+pool_changed(struct pg_pool *pool)
+{
+	if (pool->opts.on_change != NULL && !pool->closing)
+		pool->opts.on_change(pool->opts.arg);
+}
+
+static void
 member_on_ready(struct pg_link *link, void *arg)
 {
 	struct member *m = arg;
@@ -104,6 +111,7 @@ member_on_ready(struct pg_link *link, void *arg)
 	member_set_state(m, MEMBER_IDLE);
 	pool_serve(m->pool);
 	pool_grow(m->pool);
+	pool_changed(m->pool);
 }
 
 static bool
@@ -149,6 +157,7 @@ member_on_lost(struct pg_link *link, void *arg)
 	/* The caller learns it from its unit, or when it looks. */
 	if (m->state != MEMBER_BUSY)
 		member_lost(m);
+	pool_changed(pool);
 }
 
 static void

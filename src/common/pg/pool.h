@@ -22,6 +22,9 @@ struct pg_pool_opts {
 	int64_t idle_ms;
 	int64_t life_ms;
 	int waiters_max; /* G40: longer lines are refused */
+	/* A link became READY or was lost; may be NULL. */
+	void (*on_change)(void *arg);
+	void *arg;
 };
 
 /* Lies in the caller's struct; on the pool's list while it waits. */

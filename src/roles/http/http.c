@@ -12,8 +12,6 @@
 #include "roles/http/call.h"
 #include "roles/http/line.h"
 
-enum { HTTP_WARM_MS = 2 }; /* between two looks at a new pool */
-
 /* Also of actions that no route names yet. */
 static int
 http_check_actions(const struct conf_app *app, struct err *err)
@@ -44,6 +42,29 @@ http_check(const struct conf *conf, struct err *err)
 	return 0;
 }
 
+/*
+ * A successor takes its predecessor's place: its first requests would wait, and
+ * some in vain, for the connection that is being made. In an outage there is
+ * nothing to wait for.
+ */
+static void
+http_warm(void *arg)
+{
+	struct child *child = arg;
+	struct http *http = child->state;
+	struct pg_pool_stats stats;
+
+	if (!child->warming || http->draining)
+		return;
+	pg_pool_stats(http->pool, &stats);
+	if (stats.open == 0 && !stats.down &&
+	    child->birth->conf->database.pool_min > 0)
+		return;
+	child->warming = false;
+	server_open(http);
+	child_ready(child);
+}
+
 static struct pg_pool *
 http_pool(struct child *child)
 {
@@ -65,6 +86,8 @@ http_pool(struct child *child)
 	    .idle_ms = conf->database.pool_idle_ms,
 	    .life_ms = conf->database.pool_life_ms,
 	    .waiters_max = (int)conf->http.max_requests_waiting,
+	    .on_change = http_warm,
+	    .arg = child,
 	};
 
 	/* <role>/<class>/<slot>@<node>, as in design.md, section 2. */
@@ -86,7 +109,6 @@ http_on_end(struct loop_timer *timer, void *arg)
 	server_done(http);
 	loop_timer_done(&http->sweep_timer);
 	loop_timer_done(&http->end_timer);
-	loop_timer_done(&http->warm_timer);
 	pg_pool_free(&http->pool);
 	endpoints_free(&http->endpoints);
 	mem_free(&http);
@@ -100,30 +122,6 @@ http_advance(struct http *http)
 	if (http->draining && http->n_conns == 0 && http->n_calls == 0 &&
 	    http->n_listeners == 0 && !http->end_timer.armed)
 		loop_timer_start(&http->end_timer, 0);
-}
-
-/*
- * A successor takes its predecessor's place: its first requests would wait, and
- * some in vain, for the connection that is being made. In an outage there is
- * nothing to wait for.
- */
-static void
-http_on_warm_timer(struct loop_timer *timer, void *arg)
-{
-	struct http *http = arg;
-	struct pg_pool_stats stats;
-
-	if (http->draining)
-		return;
-	pg_pool_stats(http->pool, &stats);
-	if (stats.open == 0 && !stats.down &&
-	    http->child->birth->conf->database.pool_min > 0) {
-		loop_timer_start(timer, HTTP_WARM_MS);
-		return;
-	}
-	http->child->warming = false;
-	server_open(http);
-	child_ready(http->child);
 }
 
 static int
@@ -147,9 +145,7 @@ http_start(struct child *child, struct err *err)
 	server_start(http);
 	sweep_start(http);
 	child->warming = true;
-	loop_timer_init(
-	    &http->warm_timer, http->loop, http_on_warm_timer, http);
-	loop_timer_start(&http->warm_timer, 0);
+	http_warm(child); /* the pool says when that may have changed */
 	return 0;
 }
 

@@ -76,7 +76,6 @@ struct http {
 	uint64_t n_answers; /* since birth */
 	struct loop_timer sweep_timer;
 	struct loop_timer end_timer;
-	struct loop_timer warm_timer; /* until the listeners open */
 	bool draining;
 };
 
