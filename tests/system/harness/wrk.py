@@ -1,6 +1,7 @@
 """wrk, for as long as a test needs it, and what it met."""
 
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ class Wrk:
     """with Wrk(address, path, connections) as wrk: ...; then wrk.requests"""
 
     def __init__(self, address, path, connections, headers=()):
+        assert shutil.which("wrk"), "wrk is missing; on Debian: apt-get install wrk"
         host, port = address
         self.script = tempfile.NamedTemporaryFile("w", suffix=".lua")
         self.script.write(TELL)
