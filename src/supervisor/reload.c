@@ -45,9 +45,26 @@ reload_hand_over(const struct conf *next, int fd)
 	return rc != 0;
 }
 
+/*
+ * Open what is new, as the master will, and close it again: before the database
+ * has the new registrations, and here a resolver may take its time.
+ */
+static int
+reload_try_listeners(struct master *m, const struct conf *next)
+{
+	struct err err;
+
+	if (listen_change(&m->listeners, conf_listen(next), &err) != 0) {
+		log_err(LOG_LEVEL_ERROR, &err);
+		return -1;
+	}
+	listen_revert(&m->listeners);
+	return 0;
+}
+
 /* In the child: 0 when the configuration is good and handed over. */
 static int
-reload_child(const struct master *m, int fd)
+reload_child(struct master *m, int fd)
 {
 	struct err err;
 	struct conf *next = conf_parse(m->opts->conf_path, &err);
@@ -59,7 +76,8 @@ reload_child(const struct master *m, int fd)
 	}
 	conf_warn(next);
 	conf_keep_fixed(next, m->conf);
-	if (role_prepare(next, m->conf, m->node_id) == 0)
+	if (reload_try_listeners(m, next) == 0 &&
+	    role_prepare(next, m->conf, m->node_id) == 0)
 		status = reload_hand_over(next, fd);
 	/* It would go with the process, but not for a leak check. */
 	conf_free(&next);
@@ -92,7 +110,7 @@ static void
 reload_fork(struct master *m)
 {
 	static const struct spawn_opts opts = {
-	    .name = "reload", .death_signal = SIGKILL};
+	    .name = "reload", .death_signal = SIGKILL, .keep_listeners = true};
 	struct reload *r = &m->reload;
 	int fds[2];
 
