@@ -34,6 +34,9 @@ enum {
 	NODE_TITLE_BYTES = 4 << 20    /* as long as arguments may be */
 };
 
+/* A graceful stop takes as long as the work; never reached, never overflows. */
+#define NODE_FOR_EVER_MS (INT64_MAX / 2)
+
 /* The first option of every verb. */
 #define NODE_PID_OPTION                                             \
 	{                                                           \
@@ -305,7 +308,7 @@ node_stop(struct ctl_call *call)
 	const char *timeout = call->values[NODE_TIMEOUT];
 	const char *number = graceful ? "QUIT" : "TERM";
 	struct node node = {.fd = -1};
-	int64_t timeout_ms = 0;
+	int64_t timeout_ms = NODE_FOR_EVER_MS;
 	int status;
 
 	if (timeout != NULL && conf_duration_parse(timeout, &timeout_ms) != 0)
@@ -317,7 +320,7 @@ node_stop(struct ctl_call *call)
 		    graceful ? "stop when its work is done" : "stop");
 	else if (status == CTL_OK)
 		status = node_await_end(&node, call, number,
-		    timeout != NULL ? timeout_ms : node.timeout_ms);
+		    timeout != NULL || graceful ? timeout_ms : node.timeout_ms);
 	fd_close(&node.fd);
 	return status;
 }
@@ -332,7 +335,8 @@ static const struct ctl_option node_stop_options[] = {
     [NODE_GRACEFUL] = {"graceful", '\0', NULL,
 	"let running work take its time"},
     [NODE_TIMEOUT] = {"timeout", '\0', "TIME",
-	"wait so long for the end; else stop_timeout + 15s"},
+	"wait so long for the end; else stop_timeout + 15s, or"
+	" without limit if graceful"},
     [NODE_NO_WAIT] = {"no-wait", '\0', NULL, "do not wait for the end"},
     {0},
 };
