@@ -1,7 +1,8 @@
 /*
  * What the files of the common birth share: role.c (birth, signals, stop),
- * child_master.c (the pipe to the master), child_lease.c (the control
- * connection, the registration and its lease). Roles never include this.
+ * child_master.c (the pipe to the master), child_orphan.c (the end without
+ * one), child_lease.c (the control connection, the registration and its lease).
+ * Roles never include this.
  */
 #ifndef CHIMP_ROLES_CHILD_H
 #define CHIMP_ROLES_CHILD_H
@@ -54,6 +55,9 @@ void child_exit(struct child *child);
 void child_master_start(struct child *child);
 void child_master_done(struct child *child);
 void child_status(struct child *child, struct msg *heartbeat);
+
+/* child_orphan.c: do not outlive the master, even if the process hangs. */
+void child_orphan_start(const struct child *child);
 
 /* child_lease.c */
 void child_lease_start(struct child *child);

@@ -196,6 +196,7 @@ child_init(struct child *child)
 	loop_timer_init(
 	    &p->stage_timer, child->loop, child_on_stage_timer, child);
 	child_signals(child);
+	child_orphan_start(child);
 	child_master_start(child);
 	child_lease_start(child);
 }

@@ -107,7 +107,7 @@ spawn_slot(struct slot *slot)
 	/*
 	 * No death signal: a role sees the end of the socketpair, and drains.
 	 * A TERM on top would count as the second one, which is told to stop
-	 * at once.
+	 * at once. For a role that hangs there is roles/child_orphan.c.
 	 */
 	struct spawn_opts opts = {
 	    .name = slot->name, .keep_listeners = slot->role == &role_http};
