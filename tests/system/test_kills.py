@@ -31,11 +31,15 @@ $$;
 """
 
 
+def registered(database):
+    return {pid for pid, in database.rows("select pid from chimp.process")}
+
+
 def kill_each(daemon, times, pause):
     """Kill each child so many times, in random order; they must come back."""
     left = collections.Counter({name: times for name in daemon.children()})
     killed = {}
-    patience = time.monotonic() + 60 + times
+    patience = time.monotonic() + 60 + times * len(left)
     while +left:
         assert time.monotonic() < patience, f"not replaced in time: {+left}"
         there = {n: p for n, p in daemon.children().items()
@@ -52,7 +56,7 @@ def kill_each(daemon, times, pause):
 @pytest.mark.soak
 def test_every_child_may_be_killed_at_random_under_load(start, orders_conf, database,
                                                         record_property):
-    times = long_or_short(200, 5)
+    times = long_or_short(200, 4)
     daemon = start(orders_conf, processes=2, top='restart_delay_max = "200ms"',
                    workers="worker default { processes = 2  concurrency = 4 }")
     slots = daemon.children().keys()
@@ -60,12 +64,16 @@ def test_every_child_may_be_killed_at_random_under_load(start, orders_conf, data
     with Load(daemon.http, clients=6) as load:
         total = kill_each(daemon, times, 0.06)
         took = time.monotonic() - begun
-        # Not only one of each role, and no row is left of those killed.
-        until(lambda: daemon.children().keys() == slots and set(daemon.children().values())
-              == {p for p, in database.rows("select pid from chimp.process")},
+        # Not only one of each role.
+        until(lambda: daemon.children().keys() == slots
+              and set(daemon.children().values()) <= registered(database),
               "every slot serves", timeout=20)
         time.sleep(0.5)
     nothing_was_lost(database, load)
+    # Where the one that should have told of a death was killed, too, a row goes
+    # with its lease.
+    until(lambda: set(daemon.children().values()) == registered(database),
+          "no row is left of those killed", timeout=60)
     record_property("figure", f"{total} kills of {len(slots)} children in {took:.0f} s: "
                     f"{len(load.acknowledged)} orders acknowledged, none lost or doubled")
 
@@ -73,6 +81,7 @@ def test_every_child_may_be_killed_at_random_under_load(start, orders_conf, data
 @pytest.mark.soak
 def test_a_new_master_goes_on_where_a_killed_one_left(start, orders_conf, database, figure):
     daemon = start(orders_conf, name="life0", processes=2)
+    took = []
     with Load(daemon.http) as load:
         for n in range(1, long_or_short(50, 2) + 1):
             time.sleep(0.5)
@@ -85,12 +94,13 @@ def test_a_new_master_goes_on_where_a_killed_one_left(start, orders_conf, databa
             procs.end([daemon.pid])
             daemon.wait(5)
             until(lambda: not any(procs.alive(pid) for pid in children), "no orphan is left")
-            figure("kill -9 of the master to the end of its children",
-                   (time.monotonic() - begun) * 1000, "ms", 2000)
+            took.append((time.monotonic() - begun) * 1000)
             procs.reap()
             daemon = start(orders_conf, name=f"life{n}", processes=2, listen=daemon.listen)
         time.sleep(0.5)
     nothing_was_lost(database, load)
+    figure(f"kill -9 of the master to the end of its children, worst of {len(took)}",
+           max(took), "ms", 2000)
 
 
 def running(database, node="%"):
@@ -185,7 +195,7 @@ def test_g35_a_class_that_crashes_leaves_another_its_throughput(start, app, data
     record_property("figure", f"jobs of a class while another is killed {kills} times: "
                     f"{statistics.median(disturbed):.0f}/s, "
                     f"{statistics.median(quiet):.0f}/s without: {ratio:.3f} (goal 0.9)")
-    assert kills >= 3
+    assert kills >= 2
     assert min(quiet) > 20
     assert ratio >= (0.9 if SOAK else 0.5)
 

@@ -82,6 +82,7 @@ def active(database):
 @pytest.mark.soak
 def test_g33_stop_at_twice_the_load(start, app, database, figure):
     made = app(APP, SCHEMA)
+    stops, restarts = [], []
     for n in range(long_or_short(10, 1)):
         # The other takes what is load.* only when nobody else does.
         other = start(made, name=f"other{n}", node="other", cron=0, subscriber=0,
@@ -103,8 +104,7 @@ def test_g33_stop_at_twice_the_load(start, app, database, figure):
             ended_at = database.value("select clock_timestamp()")
         assert not [p for p in descendants if procs.alive(p)]
         assert len(held) == ROOM and all(attempt == 0 for attempt, _ in held.values())
-        figure(f"stop with stop_timeout = 1s at twice the load, {len(held)} jobs in flight",
-               watch.ms, "ms", STOP_MS + 1000)
+        stops.append(watch.ms)
         assert watch.ms >= STOP_MS - 100
         # Released uncharged, and running again.
         again = until(lambda: held.keys() <= claims(database, "other").keys()
@@ -112,10 +112,13 @@ def test_g33_stop_at_twice_the_load(start, app, database, figure):
         assert {job: again[job] for job in held} == {job: [0, 1] for job in held}
         late = database.value("select max(claimed_at) - %s from chimp.job_claim"
                               " where job_id = any(%s)", ended_at, list(held)).total_seconds()
-        figure("end of the node to the restart of its jobs on another", max(0, late * 1000),
-               "ms", 200)
+        restarts.append(max(0, late * 1000))
         until(lambda: database.value("select done from chimp.queues where name = 'load.quick'")
               == (n + 1) * 2 * ROOM * 50, "the quick ones end", timeout=20)
         assert other.stop() == 0
         database.rows("select chimp.cancel(id) from chimp.jobs where state <> 'done'")
     assert database.rows("select count(*) = count(distinct job) from t.ran") == [(True,)]
+    figure(f"stop with stop_timeout = 1s at twice the load, {ROOM} jobs in flight,"
+           f" worst of {len(stops)}", max(stops), "ms", STOP_MS + 1000)
+    figure(f"end of a node to the restart of its jobs on another, worst of {len(restarts)}",
+           max(restarts), "ms", 200)
