@@ -69,9 +69,9 @@ def test_every_child_may_be_killed_at_random_under_load(start, orders_conf, data
               and set(daemon.children().values()) <= registered(database),
               "every slot serves", timeout=20)
         time.sleep(0.5)
-    nothing_was_lost(database, load)
-    # Where the one that should have told of a death was killed, too, a row goes
-    # with its lease.
+    # Where the one that should have told of a death was killed, too, what the
+    # dead one held is free with its lease.
+    nothing_was_lost(database, load, timeout=120)
     until(lambda: set(daemon.children().values()) == registered(database),
           "no row is left of those killed", timeout=60)
     record_property("figure", f"{total} kills of {len(slots)} children in {took:.0f} s: "

@@ -58,7 +58,7 @@ class Load:
 LIFE = ["pending", "assigned", "in_progress", "completed"]
 
 
-def nothing_was_lost(database, load):
+def nothing_was_lost(database, load, timeout=20):
     assert len(load.acknowledged) > 20
     stored = dict(database.rows("select id, status from orders.orders"))
     for order, status in load.acknowledged.items():
@@ -67,10 +67,10 @@ def nothing_was_lost(database, load):
     steps = sum(LIFE.index(status) + 1 for status in stored.values())
     assert database.value("select count(*) from chimp.events") == steps
     until(lambda: database.value("select count(*) from orders.audit_trail") == steps,
-          f"{steps} events are audited", timeout=20)
+          f"{steps} events are audited", timeout)
     completed = sum(status == "completed" for status in stored.values())
     until(lambda: database.value("select count(*) from orders.notifications") >= completed,
-          f"{completed} notifications are sent", timeout=20)
+          f"{completed} notifications are sent", timeout)
     assert database.rows("select count(*), count(distinct order_id)"
                          " from orders.notifications") == [(completed, completed)]
     assert database.value("select count(*) from chimp.dead_events") == 0
