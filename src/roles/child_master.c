@@ -12,6 +12,8 @@
 
 enum {
 	CHILD_HEARTBEAT_MS = 1000,
+	/* A short watchdog: so many of them before it bites. */
+	CHILD_HEARTBEATS = 4,
 	/* G36: what is left to a child whose master died. */
 	CHILD_ORPHAN_MS = 1000,
 	/* Messages per wake-up, so that a mad master starves nobody. */
@@ -105,13 +107,21 @@ child_status(struct child *child, struct msg *heartbeat)
 		    pg_link_last_error(child->control));
 }
 
+static int64_t
+child_heartbeat_ms(const struct child *child)
+{
+	int64_t ms = child->birth->conf->watchdog_ms / CHILD_HEARTBEATS;
+
+	return ms < CHILD_HEARTBEAT_MS ? ms : CHILD_HEARTBEAT_MS;
+}
+
 static void
 child_on_heartbeat(struct loop_timer *timer, void *arg)
 {
 	struct child *child = arg;
 	struct msg msg;
 
-	loop_timer_start(timer, CHILD_HEARTBEAT_MS);
+	loop_timer_start(timer, child_heartbeat_ms(child));
 	/* A descriptor of ours that another process inherited would keep the
 	 * pipe open: the parent's id changes all the same. */
 	if (getppid() != child->birth->master_pid) {

@@ -121,6 +121,6 @@ def test_g36_children_end_when_the_master_dies(start, orders_conf, figure):
 
 
 def test_a_hung_child_is_killed_and_replaced(start, orders_conf):
-    daemon = start(orders_conf, top='watchdog = "2s"')
+    daemon = start(orders_conf, top='watchdog = "1s"')
     pid = daemon.kill("worker/default/0", signal.SIGSTOP)
     daemon.wait_replaced("worker/default/0", pid, timeout=20)

@@ -337,7 +337,7 @@ static const struct conf_key root_keys[] = {
 	  .def = "30s", .min = 100 * MS, .max = HOUR,
 	  .help = "longest delay before a dead process is replaced" },
 	{ "watchdog", CONF_DURATION, AT(conf, watchdog_ms),
-	  .def = "10s", .min = 2 * SECOND, .max = HOUR,
+	  .def = "10s", .min = SECOND, .max = HOUR,
 	  .help = "a process without a heartbeat for so long is replaced" },
 	{ "path", CONF_STRING, AT(conf, path), .flags = CONF_INTERNAL },
 	{ "warnings", CONF_STRINGS, AT(conf, warnings), .max = 1000,
