@@ -55,6 +55,8 @@ void child_exit(struct child *child);
 void child_master_start(struct child *child);
 void child_master_done(struct child *child);
 void child_status(struct child *child, struct msg *heartbeat);
+/* What the dead process held is released, or is left to its lease. */
+void child_master_rescued(struct child *child, const char *birth);
 
 /* child_orphan.c: do not outlive the master, even if the process hangs. */
 void child_orphan_start(const struct child *child);

@@ -217,6 +217,7 @@ child_rescued(struct child *child)
 {
 	struct child_priv *p = child->priv;
 
+	child_master_rescued(child, p->rescues[0]);
 	p->n_rescues--;
 	memmove(p->rescues[0], p->rescues[1],
 	    (size_t)p->n_rescues * sizeof(p->rescues[0]));
@@ -349,8 +350,6 @@ child_lease_start(struct child *child)
 
 	loop_timer_init(
 	    &child->priv->lease, child->loop, child_on_lease, child);
-	if (birth->previous[0] != '\0')
-		child_rescue(child, birth->previous);
 	child->control = pg_link_new(&opts);
 	free(name);
 }

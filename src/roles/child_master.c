@@ -48,6 +48,7 @@ child_obey(struct child *child, const struct msg *msg)
 		child_rescue(child, msg->birth);
 		return;
 	case MSG_READY:
+	case MSG_RESCUED:
 	case MSG_HEARTBEAT:
 		break;
 	}
@@ -133,6 +134,20 @@ child_on_heartbeat(struct loop_timer *timer, void *arg)
 	/* A full buffer means that the master is not reading: nothing is lost
 	 * that the next heartbeat does not say. */
 	msg_send(child->birth->master_fd, &msg);
+}
+
+void
+child_master_rescued(struct child *child, const char *birth)
+{
+	const struct birth *self = child->birth;
+	struct msg msg = {
+	    .type = MSG_RESCUED,
+	    .slot = self->slot,
+	    .generation = self->generation,
+	};
+
+	snprintf(msg.birth, sizeof(msg.birth), "%s", birth);
+	msg_send(self->master_fd, &msg); /* if it is lost, we are asked again */
 }
 
 void

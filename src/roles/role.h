@@ -30,11 +30,9 @@ struct birth {
 	uint32_t slot;            /* the master's number of the slot */
 	uint32_t generation;      /* how many processes the slot has had */
 	char id[UUID_TEXT_BYTES]; /* of this process */
-	char node_id[UUID_TEXT_BYTES];  /* of the master's birth */
-	char previous[UUID_TEXT_BYTES]; /* the slot's last process, "" if it
-					 * ended well: it is rescued again */
-	int master_fd;                  /* SOCK_SEQPACKET, see msg.h */
-	const int *listen_fds;          /* bound and listening; http only */
+	char node_id[UUID_TEXT_BYTES]; /* of the master's birth */
+	int master_fd;                 /* SOCK_SEQPACKET, see msg.h */
+	const int *listen_fds;         /* bound and listening; http only */
 	int n_listen;
 	int64_t master_pid; /* to notice that the master died before */
 };

@@ -7,6 +7,7 @@
 #include "supervisor/master_state.h"
 #include "supervisor/recycle.h"
 #include "supervisor/replace.h"
+#include "supervisor/rescue.h"
 #include "supervisor/slot.h"
 #include "supervisor/watchdog.h"
 #include "supervisor/words.h"
@@ -25,6 +26,7 @@ heartbeat_ready(struct slot *slot)
 	slot->ready_ms = clock_mono_ms();
 	slot_set_state(slot, SLOT_SERVING, LOG_LEVEL_INFO, "is ready after %s",
 	    words_duration(slot->ready_ms - slot->born_ms, took));
+	rescue_repeat(slot);
 	replace_ready(slot);
 }
 
@@ -56,6 +58,8 @@ heartbeat_take(struct slot *slot, const struct msg *msg)
 	slot_heard(slot);
 	if (msg->type == MSG_READY)
 		heartbeat_ready(slot);
+	else if (msg->type == MSG_RESCUED)
+		rescue_done(slot->master, msg->birth);
 	else if (msg->type == MSG_HEARTBEAT)
 		heartbeat_beat(slot, msg);
 	else

@@ -203,6 +203,7 @@ master_advance(struct master *m)
 		before = m->state;
 		master_step(m);
 	} while (m->state != before);
+	rescue_step(m);
 	slot_sweep(m);
 	report_status(m);
 }

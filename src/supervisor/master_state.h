@@ -20,6 +20,7 @@
 #include "supervisor/notify.h"
 #include "supervisor/prepare.h"
 #include "supervisor/reload.h"
+#include "supervisor/rescue.h"
 #include "supervisor/signals.h"
 #include "supervisor/states.h"
 #include "supervisor/stop.h"
@@ -51,6 +52,7 @@ struct master {
 	struct notify notify;
 	struct prepare prepare;
 	struct reload reload;
+	struct rescue rescue;
 	struct embedded embedded;
 	struct stop stop;
 	struct stray stray;

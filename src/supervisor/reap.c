@@ -42,23 +42,6 @@ reap_obituary(
 	    said[0] ? "; it last said: " : "", said);
 }
 
-/*
- * A process that did not end well may have held claims and lanes. A living
- * one releases them now, and whoever is next in its place does so again, in
- * case that one dies before it could. One that was never ready held nothing,
- * so an older debt of the slot stays the one to remember.
- */
-static void
-reap_rescue(struct slot *slot)
-{
-	struct slot *heir = slot->successor != NULL ? slot->successor : slot;
-
-	rescue_send(slot->master, slot->id);
-	if (slot->ready_ms > 0 || heir->previous[0] == '\0')
-		snprintf(
-		    heir->previous, sizeof(heir->previous), "%s", slot->id);
-}
-
 static struct policy_verdict
 reap_judge(struct slot *slot, int status)
 {
@@ -93,10 +76,6 @@ reap_slot(struct slot *slot, int status)
 {
 	struct policy_verdict v = reap_judge(slot, status);
 
-	if (v.rescue)
-		reap_rescue(slot);
-	else
-		slot->previous[0] = '\0';
 	switch (v.next) {
 	case POLICY_NOTHING:
 		reap_obituary(slot, status, SLOT_EMPTY, "");
@@ -110,6 +89,9 @@ reap_slot(struct slot *slot, int status)
 		break;
 	}
 	slot_clear(slot);
+	rescue_ended(slot);
+	if (v.rescue)
+		rescue_add(slot);
 	replace_ended(slot);
 	if (v.next == POLICY_FAIL && master_is_booting(slot->master))
 		master_fail(slot->master);

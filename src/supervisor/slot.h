@@ -58,7 +58,6 @@ struct slot {
 	char outworn[160];           /* why it is recycled, "" = it is not */
 
 	/* What the next one gets. */
-	char previous[UUID_TEXT_BYTES]; /* birth id to rescue, "" if none */
 	struct backoff backoff;
 	int64_t restart_delay_ms;       /* for SLOT_WAITING */
 	struct backoff replace_backoff; /* of replacements that failed */

@@ -92,8 +92,6 @@ spawn_role(const struct slot *slot, int fd)
 	birth->generation = slot->generation;
 	snprintf(birth->id, sizeof(birth->id), "%s", slot->id);
 	snprintf(birth->node_id, sizeof(birth->node_id), "%s", m->node_id);
-	snprintf(
-	    birth->previous, sizeof(birth->previous), "%s", slot->previous);
 	birth->master_fd = fd;
 	birth->listen_fds = fds;
 	birth->n_listen = listen_fds(&m->listeners, fds);

@@ -217,6 +217,9 @@ stop_begin(struct master *m, enum stop_mode mode)
 		stop_on_extend(-1, 0, m);
 		event_add(&m->stop.extend, &every);
 		master_set_state(m, MASTER_STOPPING);
+		/* Who comes now is refused rather than kept waiting; systemd
+		 * holds its own sockets for the next start. */
+		listen_close(&m->listeners);
 	}
 	m->stop.mode = mode;
 	m->stop.mode_ms = clock_mono_ms();

@@ -8,7 +8,7 @@ import pytest
 
 from harness import procs
 from harness.load import Load, nothing_was_lost
-from harness.wait import until
+from harness.wait import Stopwatch, until
 
 ROLES = ["http/0", "worker/default/0", "cron/0", "subscriber/0"]
 
@@ -118,6 +118,29 @@ def test_g36_children_end_when_the_master_dies(start, orders_conf, figure):
     figure("death of the master to the end of its children",
            (time.monotonic() - begun) * 1000, "ms", 1000)
     procs.reap()
+
+
+def test_g05_the_dead_are_rescued_though_their_rescuer_dies(start, app, database, figure):
+    """It is asked until somebody says that it is done."""
+    node = start(app('queue "q" { sql = "t.nap" }', """
+        create schema t;
+        create function t.nap(input jsonb) returns jsonb language sql as $$
+            select '{}'::jsonb from pg_sleep(600)
+        $$;"""), workers="worker default { processes = 2  concurrency = 1  lease = \"60s\" }",
+        cron=0, subscriber=0, stop_timeout="100ms")
+    job = database.value("select chimp.enqueue('q')")
+    owner = lambda: database.value(
+        "select 'worker/' || p.class || '/' || p.slot || ' ' || p.pid from chimp.job_claim c "
+        "join chimp.process p on p.id = c.process_id where c.job_id = %s", job)
+    name, pid = until(owner, "the job runs").split()
+    for other in set(node.children()) - {name}:
+        os.kill(node.child(other), signal.SIGSTOP)
+    with Stopwatch() as watch:
+        node.kill(name)
+        until(lambda: owner() not in (None, f"{name} {pid}"), "it runs elsewhere", 20)
+    figure("death of a worker to the restart of its job, all others stopped", watch.ms, "ms", 200)
+    for stopped in procs.children(node.pid):
+        os.kill(stopped, signal.SIGCONT)
 
 
 def test_a_hung_child_is_killed_and_replaced(start, orders_conf):

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 
 import pytest
 
 from harness import procs
-from harness.http import read_all
+from harness.http import free_port, read_all
 from harness.wait import Stopwatch, until
 
 SCHEMA = """
@@ -136,3 +137,20 @@ def test_a_hangup_or_a_user_signal_ends_nothing(start, app):
     time.sleep(0.5)
     assert daemon.children() == before
     assert daemon.http.get("/health").status == 200
+
+
+def test_who_connects_during_a_stop_is_refused_at_once(start, app, database):
+    port = free_port()
+    daemon, _ = busy(start, app, database, 2, listen=f"127.0.0.1:{port}")
+    daemon.send_signal(signal.SIGTERM)
+
+    def refused():
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    until(refused, "nobody listens any more", 1)
+    assert daemon.process.poll() is None, "the job still runs"
+    assert daemon.wait(10) == 0

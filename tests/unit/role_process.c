@@ -104,7 +104,7 @@ process_child(struct process *p, int fd)
 }
 
 void
-process_start(struct process *p, const char *previous)
+process_start(struct process *p)
 {
 	int fds[2];
 
@@ -117,7 +117,6 @@ process_start(struct process *p, const char *previous)
 	p->birth.listen_fds = NULL;
 	uuid_random(p->birth.id);
 	uuid_random(p->birth.node_id);
-	snprintf(p->birth.previous, sizeof(p->birth.previous), "%s", previous);
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
 	p->fd = fds[0];
 	p->pid = fork();
@@ -143,9 +142,9 @@ process_hear(struct process *p, enum msg_type type)
 }
 
 void
-process_born(struct process *p, const char *previous)
+process_born(struct process *p)
 {
-	process_start(p, previous);
+	process_start(p);
 	process_hear(p, MSG_READY);
 }
 

@@ -32,9 +32,9 @@ bool says(const char *sql, const char *expected);
 /* Ask until the answer is the expected one; milliseconds that it took. */
 int64_t await(const char *sql, const char *expected);
 
-/* previous: as in struct birth. process_born waits until it is ready. */
-void process_start(struct process *p, const char *previous);
-void process_born(struct process *p, const char *previous);
+/* process_born waits until it is ready. */
+void process_start(struct process *p);
+void process_born(struct process *p);
 /* The next message of a type; every message must be in order. */
 struct msg process_hear(struct process *p, enum msg_type type);
 void process_tell(struct process *p, enum msg_type type, int64_t deadline_ms,

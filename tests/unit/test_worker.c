@@ -72,7 +72,7 @@ START_TEST(test_runs_a_job_and_says_what_it_does)
 	struct process p;
 	struct msg beat;
 
-	process_born(&p, "");
+	process_born(&p);
 	ck_assert(says("select role || ' ' || class || ' ' || slot || ' ' ||"
 		       " node from chimp.process",
 	    "worker default 0 here"));
@@ -98,7 +98,7 @@ START_TEST(test_wakes_at_once_when_idle)
 	struct process p;
 	int64_t best_us = INT64_MAX, t;
 
-	process_born(&p, "");
+	process_born(&p);
 	for (int i = 0; i < 5; i++) {
 		/* Behind the short re-looks, only NOTIFY wakes it. */
 		usleep(1500000 / 5);
@@ -120,7 +120,7 @@ START_TEST(test_scheduled_job_runs_when_due)
 {
 	struct process p;
 
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('ok', delay => '300 ms')");
 	await(DONE, "1");
 	ck_assert(
@@ -135,7 +135,7 @@ START_TEST(test_failure_is_charged_and_ends_dead)
 {
 	struct process p;
 
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('bad')");
 	await("select state || ' ' || attempt || ' ' || interruptions from"
 	      " chimp.job_ended",
@@ -154,7 +154,7 @@ START_TEST(test_serialization_failure_is_rerun_uncharged)
 	struct process p;
 
 	run("select setval('t.tries', 4)");
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('clash')");
 	await("select state || ' ' || attempt || ' ' || interruptions from"
 	      " chimp.job_ended",
@@ -169,7 +169,7 @@ START_TEST(test_timeout_is_charged)
 {
 	struct process p;
 
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('slow', '{\"s\": 20}', max_attempts => 1,"
 	    " timeout => '100 ms')");
 	await("select state || ' ' || attempt || ' ' || (error ->> 'message')"
@@ -183,8 +183,8 @@ START_TEST(test_many_jobs_each_once)
 {
 	struct process p, q;
 
-	process_born(&p, "");
-	process_born(&q, "");
+	process_born(&p);
+	process_born(&q);
 	run("select chimp.enqueue_many('ok', array_fill('{}'::jsonb,"
 	    " array[2000]))");
 	await(DONE, "2000");
@@ -202,7 +202,7 @@ START_TEST(test_slow_job_does_not_delay_those_claimed_with_it)
 	struct process p;
 
 	class.concurrency = 2;
-	process_born(&p, "");
+	process_born(&p);
 	/* Short runs, so that it claims ahead. */
 	run("select chimp.enqueue_many('ok', array_fill('{}'::jsonb,"
 	    " array[100]))");
@@ -221,13 +221,13 @@ START_TEST(test_claimed_ahead_is_given_back_when_all_are_slow)
 	struct process p, q;
 
 	class.concurrency = 1;
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue_many('ok', array_fill('{}'::jsonb,"
 	    " array[50]))");
 	await(DONE, "50");
 	/* Runs one and has claimed the other. */
 	run("select chimp.enqueue('slow', '{\"s\": 3}'), chimp.enqueue('ok')");
-	process_born(&q, "");
+	process_born(&q);
 	ck_assert_int_lt(await("select count(*) from t.done", "51"), 2500);
 	process_tell(&q, MSG_DRAIN, 5000, "");
 	ck_assert_int_eq(process_end(&q), 0);
@@ -239,11 +239,13 @@ START_TEST(test_killed_process_is_rescued_by_its_successor)
 {
 	struct process p, q;
 
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('slow', '{\"s\": 0.3}')");
 	await("select count(*) from chimp.job_claim", "1");
 	process_kill(&p);
-	process_born(&q, p.birth.id);
+	process_born(&q);
+	process_tell(&q, MSG_RESCUE, 0, p.birth.id);
+	ck_assert_str_eq(process_hear(&q, MSG_RESCUED).birth, p.birth.id);
 	await(DONE, "1");
 	ck_assert(says("select attempt || ' ' || interruptions from"
 		       " chimp.job_ended",
@@ -259,10 +261,10 @@ START_TEST(test_killed_process_is_rescued_by_its_sibling)
 	char *claimed;
 
 	class.concurrency = 1;
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('slow', '{\"s\": 0.5}')");
 	await("select count(*) from chimp.job_claim", "1");
-	process_born(&q, "");
+	process_born(&q);
 	claimed = mem_printf("select count(*) from chimp.job_claim where"
 			     " process_id = '%s'",
 	    q.birth.id);
@@ -281,7 +283,7 @@ START_TEST(test_lost_runner_gives_the_job_back)
 {
 	struct process p;
 
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('slow', '{\"s\": 0.4}')");
 	await("select count(*) from pg_stat_activity where query like"
 	      " '%\"slow\"%' and state = 'active' and pid <> pg_backend_pid()",
@@ -302,7 +304,7 @@ START_TEST(test_evicted_process_drops_its_work_and_registers_anew)
 	struct process p;
 
 	class.lease_ms = 600;
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('slow', '{\"s\": 1}')");
 	await("select count(*) from pg_stat_activity where query like"
 	      " '%\"slow\"%' and state = 'active' and pid <> pg_backend_pid()",
@@ -322,7 +324,7 @@ START_TEST(test_outage_is_waited_for)
 	struct process p;
 	struct msg beat;
 
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue_many('ok', array_fill('{}'::jsonb,"
 	    " array[300]))");
 	db_close();
@@ -347,7 +349,7 @@ START_TEST(test_born_in_an_outage_is_ready_all_the_same)
 	run("select chimp.enqueue('ok')");
 	db_close();
 	pg_server_stop(&server);
-	process_born(&p, "");
+	process_born(&p);
 	pg_server_start(&server);
 	db_connect();
 	await(DONE, "1");
@@ -360,7 +362,7 @@ START_TEST(test_drain_finishes_what_runs_and_gives_back_the_rest)
 	struct process p;
 
 	class.concurrency = 1;
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('slow', '{\"s\": 0.5}')");
 	await("select count(*) from chimp.job_claim", "1");
 	run("select chimp.enqueue('ok')");
@@ -381,7 +383,7 @@ START_TEST(test_stop_is_never_later_than_its_deadline_and_a_second)
 	struct process p;
 	int64_t since_ms;
 
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('slow', '{\"s\": 60}')");
 	await("select count(*) from chimp.job_claim", "1");
 	since_ms = clock_mono_ms();
@@ -402,7 +404,7 @@ START_TEST(test_master_death_ends_it_within_seconds)
 	struct process p;
 	int64_t since_ms;
 
-	process_born(&p, "");
+	process_born(&p);
 	run("select chimp.enqueue('slow', '{\"s\": 60}')");
 	await("select count(*) from chimp.job_claim", "1");
 	since_ms = clock_mono_ms();
@@ -417,7 +419,7 @@ START_TEST(test_signal_drains_and_others_do_nothing)
 {
 	struct process p;
 
-	process_born(&p, "");
+	process_born(&p);
 	kill(p.pid, SIGHUP);
 	kill(p.pid, SIGUSR1);
 	kill(p.pid, SIGPIPE);

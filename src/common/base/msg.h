@@ -15,6 +15,7 @@
 enum msg_type {
 	/* child to master */
 	MSG_READY = 1, /* the child serves; sent once */
+	MSG_RESCUED,   /* what the process `birth` held is released */
 	MSG_HEARTBEAT, /* once a second: state, busy, capacity, done, text */
 	/* master to child */
 	MSG_DRAIN,     /* stop accepting and claiming, finish, exit 0;
