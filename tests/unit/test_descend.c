@@ -166,12 +166,12 @@ START_TEST(test_the_spared_live_with_all_they_have)
 	ck_assert_int_eq(kill(spared, 0), 0);
 	ck_assert_int_eq(kill(grandchild, 0), 0);
 	ck_assert_int_eq(descend_kill(is, &spared), 0);
-	/* As the master does it: one look at each death, no waiting. */
+	/* As the master does it: one look at each death, no waiting. The
+	 * second may become ours while the first look goes on. */
 	left = descend_kill(NULL, NULL);
-	ck_assert_int_eq(left, 1);
+	ck_assert_int_ge(left, 1);
 	ck_assert_int_eq(waitpid(spared, NULL, 0), spared);
-	left = descend_kill(NULL, NULL);
-	ck_assert_int_eq(left, 1);
+	descend_kill(NULL, NULL);
 	ck_assert_int_eq(waitpid(grandchild, NULL, 0), grandchild);
 	ck_assert_int_eq(descend_kill(NULL, NULL), 0);
 }
