@@ -294,3 +294,15 @@ def test_g34_a_failed_slot_gets_another_chance(start_fake):
     node.send_signal(signal.SIGHUP)
     node.line("info master: reloaded", 20)
     until(lambda: len(node.children("fake")) == 2, "both serve")
+
+
+def test_g34_the_old_registrations_return_with_the_old_configuration(start_fake, app, database):
+    made = app(APP, SCHEMA)
+    node = start_fake(fakes=1, include=[made.conf])
+    node.birth("exit 78")
+    made.conf.write_text(made.conf.read_text().replace('queue "nap"', 'queue "doze"'))
+    node.send_signal(signal.SIGHUP)
+    node.line("the old configuration is in effect again", 20)
+    active = "select name from chimp.registration where kind = 'queue' and active order by 1"
+    until(lambda: [name for name, in database.rows(active)] == ["nap", "q"],
+          "the old queues are registered")
