@@ -17,7 +17,9 @@ comment on function chimp.cron_due(int) is
 create or replace function chimp.cron_wait_ms() returns bigint
 language sql volatile as $$
 	select case when bool_or(not s.planned) then 0
-		else greatest(0, ceil(extract(epoch from min(s.next_at) - clock_timestamp()) * 1000))::bigint end
+		-- greatest() ignores NULL: without this, no schedule would mean now.
+		when min(s.next_at) is not null
+		then greatest(0, ceil(extract(epoch from min(s.next_at) - clock_timestamp()) * 1000))::bigint end
 	from chimp.schedule s where s.active and not (s.planned and s.next_at is null)
 $$;
 comment on function chimp.cron_wait_ms() is

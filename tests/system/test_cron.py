@@ -118,3 +118,16 @@ def test_g27_a_schedule_that_cannot_run_stops_no_other(start, app, database):
     before = database.value("select count(*) from t.fired")
     until(lambda: database.value("select count(*) from t.fired") >= before + 2, "others go on")
     assert daemon.text().count("Mars/Phobos") == 1
+
+
+def test_without_a_schedule_cron_sleeps(start, app, database):
+    node = start(app('queue "q" { sql = "t.f" }', """
+        create schema t;
+        create function t.f(input jsonb) returns jsonb language sql as $$ select '{}'::jsonb $$;
+    """), processes=0, workers="", subscriber=0)
+    assert set(node.children()) == {"cron/0"}
+    count = "select xact_commit from pg_stat_database where datname = current_database()"
+    time.sleep(2)  # the statistics of its start arrive late
+    before = database.value(count)
+    time.sleep(3)
+    assert database.value(count) - before < 30

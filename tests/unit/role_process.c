@@ -201,6 +201,7 @@ configure(void)
 {
 	conf.node = "here";
 	conf.stop_timeout_ms = 5000;
+	conf.watchdog_ms = 10000;
 	conf.database.url = server.conninfo;
 	conf.database.connect_timeout_ms = 5000;
 	conf.database.pool_idle_ms = 60000;
