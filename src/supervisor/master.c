@@ -270,7 +270,7 @@ master_open(struct master *m, struct err *err)
 static int
 master_init(struct master *m, struct err *err)
 {
-	if (master_open(m, err) != 0)
+	if (slot_table_check(m->conf, err) != 0 || master_open(m, err) != 0)
 		return -1;
 	m->base = event_base_new();
 	if (m->base == NULL)
@@ -279,12 +279,7 @@ master_init(struct master *m, struct err *err)
 	stop_init(m);
 	notify_start(&m->notify, m->base);
 	evtimer_assign(&m->boot_timer, m->base, master_on_boot_timeout, m);
-	if (slot_table_init(m) != 0) {
-		err_set(
-		    err, "%s starts no process on this node", m->conf->path);
-		return err_hint(err, "give at least one of http, worker, cron "
-				     "and subscriber processes = 1 or more");
-	}
+	slot_table_init(m);
 	return embedded_init(m, err);
 }
 

@@ -14,6 +14,7 @@
 #include "roles/role.h"
 #include "supervisor/master_state.h"
 #include "supervisor/rolling.h"
+#include "supervisor/slot_table.h"
 #include "supervisor/spawn.h"
 #include "supervisor/words.h"
 
@@ -50,11 +51,13 @@ reload_hand_over(const struct conf *next, int fd)
  * has the new registrations, and here a resolver may take its time.
  */
 static int
-reload_try_listeners(struct master *m, const struct conf *next)
+reload_try(struct master *m, const struct conf *next)
 {
 	struct err err;
 
-	if (listen_change(&m->listeners, conf_listen(next), &err) != 0) {
+	/* An empty file, for one: somebody is just writing it. */
+	if (slot_table_check(next, &err) != 0 ||
+	    listen_change(&m->listeners, conf_listen(next), &err) != 0) {
 		log_err(LOG_LEVEL_ERROR, &err);
 		return -1;
 	}
@@ -76,7 +79,7 @@ reload_child(struct master *m, int fd)
 	}
 	conf_warn(next);
 	conf_keep_fixed(next, m->conf);
-	if (reload_try_listeners(m, next) == 0 &&
+	if (reload_try(m, next) == 0 &&
 	    role_prepare(next, m->conf, m->node_id) == 0)
 		status = reload_hand_over(next, fd);
 	/* It would go with the process, but not for a leak check. */

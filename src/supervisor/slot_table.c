@@ -2,6 +2,7 @@
  * The table of slots. See slot_table.h.
  */
 #include "supervisor/slot_table.h"
+#include "common/base/err.h"
 #include "common/base/mem.h"
 #include "common/conf/conf_classes.h"
 #include "roles/role.h"
@@ -61,6 +62,19 @@ slot_sweep(struct master *m)
 }
 
 int
+slot_table_check(const struct conf *conf, struct err *err)
+{
+	struct conf_class class;
+
+	for (size_t i = 0; conf_class_at(conf, i, &class); i++)
+		if (class.processes > 0)
+			return 0;
+	err_set(err, "%s starts no process on this node", conf->path);
+	return err_hint(err, "give at least one of http, worker, cron and "
+			     "subscriber processes = 1 or more");
+}
+
+void
 slot_table_init(struct master *m)
 {
 	struct conf_class class;
@@ -68,7 +82,6 @@ slot_table_init(struct master *m)
 	for (size_t i = 0; conf_class_at(m->conf, i, &class); i++)
 		for (int n = 0; n < class.processes; n++)
 			slot_add(m, &class, n);
-	return list_empty(&m->slots) ? -1 : 0;
 }
 
 void

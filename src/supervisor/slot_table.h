@@ -7,12 +7,17 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct conf;
 struct conf_class;
+struct err;
 struct master;
 struct slot;
 
-/* Make the table from the configuration; 0, or -1 if it is empty. */
-int slot_table_init(struct master *m);
+/* -1 with an error for a configuration that asks for no process at all. */
+int slot_table_check(const struct conf *conf, struct err *err);
+
+/* Make the table from the configuration. */
+void slot_table_init(struct master *m);
 void slot_table_done(struct master *m);
 
 /* A new empty slot, behind the others; the table owns it. */

@@ -153,6 +153,8 @@ def test_g34_an_error_changes_nothing_and_names_file_line_and_key(start, app, da
     app_conf.write_text(good.replace('"GET /hello" {', '"GET /hello" { args = "a: inteeger" '))
     refused(node, r"app\.conf:\d+")
     app_conf.write_text(good)
+    node.daemon.conf.write_text("")
+    refused(node, r"starts no process on this node")
     node.daemon.conf.unlink()
     refused(node, r"cannot read .*chimpd\.conf\": No such file")
     node.write()
