@@ -82,10 +82,12 @@ def test_g34_every_process_is_replaced(start, app, database, figure):
     with Stopwatch() as watch:
         assert node.hup() == "reloaded"
     figure("reload of an idle node", watch.ms, "ms", 1000)
-    after = until(lambda: len(node.daemon.children()) == len(before) and node.daemon.children(),
-                  "the old ones are gone")
-    assert after.keys() == before.keys()
-    assert not set(after.values()) & set(before.values())
+
+    def replaced():
+        now = node.daemon.children()
+        return now.keys() == before.keys() and not set(now.values()) & set(before.values())
+
+    until(replaced, "the old ones are gone")
     assert node.daemon.http.get("/hello").status == 200
 
 
