@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import struct
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -12,8 +13,11 @@ class UnixConnection(http.client.HTTPConnection):
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
+        # A full queue is waited for only while the socket blocks.
+        wait = struct.pack("ll", int(self.timeout or 0), 0)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
         self.sock.connect(str(self.path))
+        self.sock.settimeout(self.timeout)
 
 
 class Answer:
