@@ -13,7 +13,6 @@
 
 #include "config.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -223,27 +222,20 @@ chimpd_run(int argc, char **argv, const struct chimpd_args *args)
 	/* Static: the master's for as long as the process lives. */
 	static struct master_opts opts;
 	static struct inherit inherit;
-	enum log_format format = LOG_FORMAT_TEXT;
-	enum log_level level;
 	struct conf *conf;
 	struct err err;
-	bool known;
 
 	opts.conf_path = chimpd_absolute(args->conf_path);
 	opts.ready_fd = args->ready_fd;
 	opts.inherit = &inherit;
-	log_init(LOG_LEVEL_INFO, format);
+	log_init(LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
 	inherit_take(&inherit);
 	conf = conf_load(args->conf_path, &err);
 	if (conf == NULL) {
 		log_err(LOG_LEVEL_ERROR, &err);
 		return 1;
 	}
-	known = log_level_parse(conf->log.level, &level);
-	assert(known); /* conf_load has checked it */
-	if (strcmp(conf->log.format, "json") == 0)
-		format = LOG_FORMAT_JSON;
-	log_init(level, format);
+	conf_apply_log(conf);
 	conf_warn(conf);
 	/* After this the arguments are gone. */
 	title_init(argc, argv);

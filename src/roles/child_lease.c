@@ -270,12 +270,8 @@ child_rescue(struct child *child, const char *birth)
 	for (int i = 0; i < p->n_rescues; i++)
 		if (strcmp(p->rescues[i], birth) == 0)
 			return;
-	if (p->n_rescues == CHILD_RESCUES_MAX) {
-		log_warn("too many dead processes at once: %s is left to its "
-			 "lease",
-		    birth);
-		return;
-	}
+	if (p->n_rescues == CHILD_RESCUES_MAX)
+		return; /* the master asks again */
 	memcpy(p->rescues[p->n_rescues++], birth, UUID_TEXT_BYTES);
 	child_rescue_next(child);
 }

@@ -18,18 +18,6 @@
 #include "supervisor/slot_table.h"
 #include "supervisor/words.h"
 
-#include <assert.h>
-
-/* What of the configuration is the master's own. */
-static void
-rolling_log_level(const struct conf *conf)
-{
-	enum log_level level;
-	bool known = log_level_parse(conf->log.level, &level);
-
-	assert(known); /* the parser has checked it */
-	log_set_level(level);
-}
 
 void
 rolling_start(struct master *m, struct conf *conf)
@@ -48,7 +36,7 @@ rolling_start(struct master *m, struct conf *conf)
 	m->serial_before = m->serial;
 	m->conf = conf;
 	m->serial = m->next_serial++;
-	rolling_log_level(conf);
+	conf_apply_log(conf);
 	master_set_state(m, MASTER_ROLLING);
 }
 
@@ -138,7 +126,7 @@ rolling_revert(struct master *m)
 	m->conf = m->conf_before;
 	m->serial = m->serial_before;
 	m->conf_before = NULL;
-	rolling_log_level(m->conf);
+	conf_apply_log(m->conf);
 	listen_revert(&m->listeners);
 	replace_cancel(m);
 	/* The newest registration counts: make the old one that. */

@@ -145,5 +145,7 @@ def test_g05_the_dead_are_rescued_though_their_rescuer_dies(start, app, database
 
 def test_a_hung_child_is_killed_and_replaced(start, orders_conf):
     daemon = start(orders_conf, top='watchdog = "1s"')
+    time.sleep(3)
+    assert "hangs" not in daemon.text(), "those that beat are left alone"
     pid = daemon.kill("worker/default/0", signal.SIGSTOP)
     daemon.wait_replaced("worker/default/0", pid, timeout=20)

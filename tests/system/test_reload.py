@@ -219,12 +219,24 @@ def test_g34_drain_timeout_bounds_the_old_process(start, app, database):
           [("running", 1)], "the job runs again, uncharged")
 
 
-def test_g34_log_level_and_stop_timeout_take_effect(start, app, database):
+def test_g34_level_and_format_of_the_log_take_effect(start, app, database):
     node = fresh(start, app, database)
     assert node.hup(top='log { level = "debug" }') == "reloaded"
     assert node.hup() == "reloaded"
     assert node.find(r"debug master: ")
     assert node.find(r"debug worker/default/0: ")
+    assert node.hup(top='log { level = "debug"  format = "json" }') == "reloaded"
+    assert node.find(r'"process":"master","message":"reloaded')
+    assert node.find(r'"process":"worker/default/0"')
+
+
+def test_g34_stop_timeout_takes_effect(start, app, database):
+    node = fresh(start, app, database, stop_timeout="60s")
+    assert node.hup(stop_timeout="500ms") == "reloaded"
+    job = database.value("select chimp.enqueue('nap', '{\"seconds\": 60}')")
+    until(lambda: database.value("select state from chimp.jobs where id = %s", job) == "running",
+          "the job runs")
+    assert node.daemon.stop(timeout=15) == 0
 
 
 def test_g34_a_reload_during_an_outage_changes_nothing(start, app, own_cluster):

@@ -231,6 +231,9 @@ void conf_warn(const struct conf *conf);
  */
 struct conf *conf_load(const char *path, struct err *err);
 
+/* Level and format of this process's log become those of the configuration. */
+void conf_apply_log(const struct conf *conf);
+
 /* The hand-over to the master. The caller frees the text. */
 char *conf_to_json(const struct conf *conf);
 struct conf *conf_from_json(const char *text, struct err *err);

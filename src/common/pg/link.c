@@ -3,7 +3,7 @@
  *
  * This file is the life of the connection: resolve, connect, settle (session
  * settings and LISTEN), serve, lose, wait, connect again. What is sent and
- *answered is pipeline.c's.
+ * answered is pipeline.c's.
  *
  *	WAITING -> CONNECTING -> READY
  *	   ^____________|__________|      pg_link_lose is the only way back
