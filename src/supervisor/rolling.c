@@ -18,7 +18,6 @@
 #include "supervisor/slot_table.h"
 #include "supervisor/words.h"
 
-
 void
 rolling_start(struct master *m, struct conf *conf)
 {
