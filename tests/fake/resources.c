@@ -3,8 +3,11 @@
  * fake.h.
  */
 #include "tests/fake/fake.h"
+#include "common/base/fd.h"
 #include "common/base/mem.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,16 +64,35 @@ live_as_grandchild(const struct fake *fake, const char *kind, bool deaf)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	note_grandchild(fake, kind);
-	/* As a program would: the pipe and the database are not inherited. */
+	/*
+	 * As a program would: the pipe and the database are not inherited.
+	 * Whoever waits for the end of the file knows that it is noted.
+	 */
 	close_range(3, ~0U, 0);
 	for (;;)
 		pause();
+}
+
+/*
+ * Until every grandchild has noted itself, so that one that is killed at once
+ * is known, too: nobody else holds the other end of the pipe.
+ */
+static void
+await_note(int pipe_fds[2])
+{
+	char none;
+
+	fd_close(&pipe_fds[1]);
+	while (read(pipe_fds[0], &none, 1) < 0 && errno == EINTR)
+		continue;
+	fd_close(&pipe_fds[0]);
 }
 
 int
 fake_fork(struct fake *fake, const char *args)
 {
 	char kind[32], how[32] = "";
+	int noted[2];
 	bool doubly, deaf;
 	pid_t pid;
 
@@ -81,10 +103,13 @@ fake_fork(struct fake *fake, const char *args)
 	if (!doubly && strcmp(kind, "setsid") != 0 &&
 	    strcmp(kind, "plain") != 0)
 		return -1;
+	if (pipe2(noted, O_CLOEXEC) != 0)
+		return -1;
 	pid = fork();
 	if (pid < 0)
 		return -1;
 	if (pid > 0) {
+		await_note(noted);
 		if (doubly)
 			waitpid(pid, NULL, 0);
 		return 0;
