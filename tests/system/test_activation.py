@@ -144,7 +144,9 @@ def test_a_restart_under_load_refuses_and_fails_nothing(
         start, app, figure, number):
     with listening_tcp() as (sock, address):
         sockets = [("http", sock.fileno())]
-        daemon = start(app(ROUTE, SQL), sockets=sockets, processes=2)
+        # Not what a busy machine makes of wait_max is asked here.
+        daemon = start(app(ROUTE, SQL), sockets=sockets, processes=2,
+                       http='wait_max = "5s"  request_timeout = "20s"')
         down = []
         with Load(address, "/answer") as load:
             for _ in range(RESTARTS):
