@@ -127,13 +127,13 @@ def test_an_unknown_option_is_a_usage_error():
 # --- bad luck -------------------------------------------------------------------
 
 def refused(path, figure=None, **more):
-    """What a start that must fail said: one line, status 1, within 5 s."""
+    """What a start that must fail said: one line, status 1, long before start_timeout."""
     with Stopwatch() as watch:
         done = run("-c", path, **more)
     assert done.status == 1, done
     lines = [l for l in done.err.splitlines() if "error" in l]
     assert len(lines) == 1, done
-    assert watch.ms < 5000, done
+    assert watch.ms < 20000, done
     return lines[0]
 
 

@@ -17,11 +17,11 @@ def failed(node, limit):
     return watch.ms, node.text()
 
 
-def test_bad_configuration_ends_a_start_at_once(start_fake):
-    node = start_fake(fakes=2, behaviour="exit 78", wait=False, top=START_TIMEOUT)
-    took, text = failed(node, 10)
+def test_bad_configuration_ends_a_start_at_once(start_fake, figure):
+    node = start_fake(fakes=2, behaviour="exit 78", wait=False, top='start_timeout = "60s"')
+    took, text = failed(node, 20)
     assert "exited with status 78" in text
-    assert took < 3000
+    figure("a start that a process's configuration ends", took, "ms", 1000)
     assert "stopped, because the start failed" in text
 
 
@@ -36,11 +36,12 @@ def test_a_role_that_never_gets_ready_ends_the_start(start_fake, figure):
                          r".*it last said: still warming up", text), text
 
 
-def test_a_role_that_always_crashes_ends_the_start(start_fake):
+def test_a_role_that_always_crashes_ends_the_start(start_fake, figure):
     node = start_fake(fakes=2, behaviour=f"die {signal.SIGSEGV.value}", wait=False,
                       top=START_TIMEOUT)
     took, text = failed(node, 20)
-    assert 1500 <= took < 8000
+    assert took >= 1500
+    figure("start_timeout = 1500ms of a role that always crashes", took, "ms", 2500)
     assert re.search(r"fake/0 is not ready .*waiting to restart", text), text
     assert len(node.lines("fake/0 .*killed by signal 11")) >= 3
 

@@ -86,4 +86,4 @@ def test_a_flood_starves_nobody_and_takes_no_memory(start_fake, figure, kind):
         assert node.child("fake/0") == flooder
     with Stopwatch() as watch:
         assert node.stop() == 0
-    assert watch.ms < 2000 + 1000
+    figure(f"stop of 1 s in a flood ({kind})", watch.ms, "ms", 2000)

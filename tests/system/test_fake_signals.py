@@ -18,7 +18,8 @@ NEVER = "drain-never"
 
 # What the processes do; what is sent, a number is a pause in seconds; from when
 # to when it is over, in seconds from the first. stop_timeout is 1 s, and
-# processes that never finish are gone 0.4 to 0.95 s later.
+# processes that never finish are gone 0.4 to 0.95 s later; where something ends
+# it "now", it is 60 s.
 STOPS = {
     "TERM": ("", [TERM], 0, 1),
     "INT": ("", [INT], 0, 1),
@@ -61,15 +62,15 @@ def send(node, signals):
 
 
 @pytest.mark.parametrize("what", STOPS)
-def test_stopped_by(start_fake, what):
+def test_stopped_by(start_fake, what, figure):
     behaviour, signals, earliest, latest = STOPS[what]
-    node = start_fake(fakes=2, behaviour=behaviour, stop_timeout="1s")
+    node = start_fake(fakes=2, behaviour=behaviour,
+                      stop_timeout="60s" if latest < 1.3 else "1s")
     with Stopwatch() as watch:
         send(node, signals)
-        assert node.wait(10) == 0
-    print(f"{what}: {watch.ms:.0f} ms")
-    # Half a second more for a machine that is busy with other tests.
-    assert earliest * 1000 - 20 <= watch.ms < latest * 1000 + 500, node.text()
+        assert node.wait(40) == 0
+    assert earliest * 1000 - 20 <= watch.ms, node.text()
+    figure(f"stop, {what}", watch.ms, "ms", latest * 1000)
     assert procs.strays() == {}
 
 
@@ -124,11 +125,11 @@ MOMENTS = {
 @pytest.mark.parametrize("signals", [[TERM], [INT], [QUIT], [HUP, TERM], [USR1, QUIT],
                                      [TERM, 0.1, TERM]],
                          ids=lambda signals: "+".join(getattr(s, "name", "") for s in signals))
-def test_stopped_while_it_starts(start_fake, moment, signals):
+def test_stopped_while_it_starts(start_fake, moment, signals, figure):
     node = start_fake(fakes=2, behaviour="ready-after 5000", wait=False, stop_timeout="1s")
     node.line(MOMENTS[moment])
     with Stopwatch() as watch:
         send(node, signals)
-        assert node.wait(10) == 0
-    assert watch.ms < 2000 + 1000
+        assert node.wait(30) == 0
+    figure("stop of 1 s while it starts", watch.ms, "ms", 2000)
     assert procs.strays() == {}

@@ -19,17 +19,16 @@ STUBBORN = {
 
 
 @pytest.mark.parametrize("how", STUBBORN)
-def test_g33_a_stop_ends_in_time(start_fake, how):
+def test_g33_a_stop_ends_in_time(start_fake, how, figure):
     node = start_fake(fakes=3, behaviour=STUBBORN[how], stop_timeout="1s")
     with Stopwatch() as watch:
         assert node.stop() == 0
-    print(f"stop_timeout = 1s, processes that {how}: {watch.ms:.0f} ms")
-    # The promise itself: on a machine that is busy with something else too.
-    assert 900 <= watch.ms < 2000 + 1000
+    assert watch.ms >= 900
+    figure(f"stop_timeout = 1s, processes that {how}", watch.ms, "ms", 2000)
     assert procs.strays() == {}
 
 
-def test_g33_a_stop_while_processes_are_in_every_state(start_fake):
+def test_g33_a_stop_while_processes_are_in_every_state(start_fake, figure):
     node = start_fake(fakes=6, stop_timeout="1s",
                       top='watchdog = "2s"  restart_delay_max = "60s"')
     node.birth("exit 1", index=0)
@@ -43,7 +42,7 @@ def test_g33_a_stop_while_processes_are_in_every_state(start_fake):
     until(lambda: node.states("fake/0")[-1][1] == "waiting to restart", "it waits")
     with Stopwatch() as watch:
         assert node.stop() == 0
-    assert watch.ms < 2000 + 1000
+    figure("stop of 1 s, a process in every state", watch.ms, "ms", 2000)
     for i in range(6):
         assert node.states(f"fake/{i}")[-1][1] == "empty", i
 
@@ -72,9 +71,10 @@ def test_no_descendant_survives(start_fake, deaf, end):
 
 def test_grandchildren_of_a_killed_process_do_not_outlive_the_stop(start_fake):
     node = start_fake(fakes=1, birth="fork setsid deaf; fork double deaf; fork plain deaf")
-    for _ in range(3):
-        node.wait_born(0, node.kill("fake/0"))
-    until(lambda: len(node.grandchildren()) == 12, "all have been born")
+    for births in range(1, 5):
+        until(lambda births=births: len(node.grandchildren()) == 3 * births, "all have been born")
+        if births < 4:
+            node.wait_born(0, node.kill("fake/0"))
     assert node.stop() == 0
     assert procs.strays() == {}
     assert not any(procs.alive(pid) for _, pid in node.grandchildren())

@@ -127,13 +127,13 @@ def test_pipelined_requests_are_answered_in_order(serve):
     assert [int(n) for n in re.findall(rb'"id": "(\d+)"', received)] == list(range(20))
 
 
-def test_g40_requests_beyond_the_bound_are_503_with_retry_after(serve):
+def test_g40_requests_beyond_the_bound_are_503_with_retry_after(serve, figure):
     daemon = serve(pool_max=3, http='wait_max = "200ms"  request_timeout = "10s"')
     answers = []
 
     def nap():
         with Stopwatch() as watch:
-            answer = daemon.http.post("/nap", {"seconds": 1})
+            answer = daemon.http.post("/nap", {"seconds": 2})
         answers.append((answer, watch.ms))
 
     clients = [threading.Thread(target=nap) for _ in range(20)]
@@ -145,10 +145,10 @@ def test_g40_requests_beyond_the_bound_are_503_with_retry_after(serve):
     refused = [(a, ms) for a, ms in answers if a.status == 503]
     assert len(served) + len(refused) == 20
     assert 1 <= len(served) <= 3
-    for answer, ms in refused:
+    for answer, _ in refused:
         assert int(answer.headers["Retry-After"]) > 0
         assert answer.type == "application/problem+json"
-        assert ms < 2000
+    figure("503 at wait_max = 200ms, the slowest", max(ms for _, ms in refused), "ms", 250)
     assert daemon.http.post("/echo/1", {}).status == 200
 
 
@@ -161,12 +161,13 @@ def test_g40_clients_beyond_max_connections_wait_or_are_refused(serve):
     until(lambda: daemon.http.get("/health").status == 200, "it serves again")
 
 
-def test_a_request_over_its_time_is_504_and_rolled_back(serve, database):
+def test_a_request_over_its_time_is_504_and_rolled_back(serve, database, figure):
     daemon = serve(http='request_timeout = "500ms"')
     with Stopwatch() as watch:
         answer = daemon.http.post("/nap", {"seconds": 30})
     assert answer.status == 504, answer
-    assert 400 < watch.ms < 5000
+    assert watch.ms > 400
+    figure("504 at request_timeout = 500ms", watch.ms, "ms", 550)
     until(lambda: database.value("select count(*) from pg_stat_activity where state = 'active'"
                                  " and application_name like 'chimpd/http%%'") == 0,
           "its query is cancelled")

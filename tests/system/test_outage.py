@@ -76,7 +76,7 @@ def test_requests_in_flight_when_postgresql_stops_are_answered(start, app, own_c
     until(lambda: daemon.http.get("/ready").status == 200, "/ready is 200 again")
 
 
-def test_an_outage_is_no_hole_in_a_stop(start, orders_conf, own_cluster):
+def test_an_outage_is_no_hole_in_a_stop(start, orders_conf, own_cluster, figure):
     """TERM while PostgreSQL is away: status 0, in time."""
     database = own_cluster.create_database()
     daemon = start(orders_conf, url=database.url)
@@ -84,5 +84,5 @@ def test_an_outage_is_no_hole_in_a_stop(start, orders_conf, own_cluster):
     time.sleep(0.5)
     with Stopwatch() as watch:
         assert daemon.stop() == 0
-    assert watch.ms < 10000
+    figure("stop while PostgreSQL is away", watch.ms, "ms", 2000)
     own_cluster.start()

@@ -110,11 +110,11 @@ def test_g38_a_name_that_moves_is_followed(named):
     assert daemon.children() == children
 
 
-def test_g38_a_stop_does_not_wait_for_a_resolver(named):
+def test_g38_a_stop_does_not_wait_for_a_resolver(named, figure):
     daemon, cluster, resolver = named
     resolver.say({NAME: "hang"})
     cut(cluster)
     until(lambda: f'cannot resolve "{NAME}"' in daemon.text(), "the log says why")
     with Stopwatch() as watch:
         assert daemon.stop() == 0
-    assert watch.ms < 6000  # stop_timeout and a second
+    figure("stop while the resolver hangs", watch.ms, "ms", 2000)

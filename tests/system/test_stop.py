@@ -78,14 +78,14 @@ def test_g33_quit_waits_for_running_work(start, app, database):
     assert watch.ms > 1500
 
 
-def test_a_second_term_stops_at_once(start, app, database):
+def test_a_second_term_stops_at_once(start, app, database, figure):
     daemon, job = busy(start, app, database, 60, stop_timeout="30s")
     daemon.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     with Stopwatch() as watch:
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(10) == 0
-    assert watch.ms < 5000
+        assert daemon.wait(20) == 0
+    figure("stop by a second TERM", watch.ms, "ms", 1000)
     assert database.value("select count(*) from t.ran") == 0
 
 
@@ -107,7 +107,7 @@ def test_a_request_in_flight_is_answered_before_the_end(start, app):
     assert b'{"slept": true}' in received[0]
 
 
-def test_idle_keep_alive_connections_do_not_hold_a_stop_up(start, app):
+def test_idle_keep_alive_connections_do_not_hold_a_stop_up(start, app, figure):
     daemon = start(app(APP, SCHEMA))
     sockets = [daemon.http.socket() for _ in range(5)]
     for sock in sockets:
@@ -115,7 +115,7 @@ def test_idle_keep_alive_connections_do_not_hold_a_stop_up(start, app):
         assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")
     with Stopwatch() as watch:
         assert daemon.stop() == 0
-    assert watch.ms < 4500
+    figure("stop with idle keep-alive connections", watch.ms, "ms", 2200)
     for sock in sockets:
         sock.close()
 
