@@ -78,8 +78,15 @@ def folder():
     shutil.rmtree(path)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if call.when == "call":
+        item.has_failed = report.failed
+
+
 @pytest.fixture
-def start(folder, database):
+def start(request, folder, database):
     """start(app or path, name=..., **conf) -> a Chimpd that is ready."""
     started = []
 
@@ -92,11 +99,11 @@ def start(folder, database):
         return daemon.start(env=env, wait=wait, sockets=sockets)
 
     yield start_one
-    finish_all(started)
+    finish_all(started, request.node)
 
 
 @pytest.fixture
-def start_fake(folder, database):
+def start_fake(request, folder, database):
     """start_fake(name=..., fakes=2, behaviour="", **conf) -> a FakeNode"""
     started = []
 
@@ -109,12 +116,17 @@ def start_fake(folder, database):
         return node.start(env=env, wait=wait)
 
     yield start_one
-    finish_all(started)
+    finish_all(started, request.node)
 
 
-def finish_all(daemons):
-    """Stop all before looking for what is left: they are siblings."""
+def finish_all(daemons, test):
+    """Stop all before looking for what is left: they are siblings.
+
+    What they said is shown when the test has failed.
+    """
     for daemon in daemons:
+        if getattr(test, "has_failed", False):
+            print(f"--- {daemon.conf}", *daemon.text().splitlines()[-100:], sep="\n")
         if daemon.process is not None:
             daemon.stop()
     for daemon in daemons:
