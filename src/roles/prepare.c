@@ -99,7 +99,7 @@ prepare_budget_hint(const struct conf *conf, const struct conf_budget *b,
 /* `now`: what the reload comes from, NULL at the start. */
 static int
 prepare_budget(const struct conf *conf, const struct conf *now,
-    struct pg_conn *conn, struct err *err)
+    int64_t leaving, struct pg_conn *conn, struct err *err)
 {
 	int64_t room = prepare_room(conn, err);
 	struct conf_budget b;
@@ -110,6 +110,7 @@ prepare_budget(const struct conf *conf, const struct conf *now,
 		return -1;
 	two_steps = now != NULL && conf_budget_reload(conf, conf) <= room;
 	conf_budget_of_reload(now != NULL ? now : conf, conf, &b);
+	conf_budget_leaving(&b, leaving);
 	if (b.total > room) {
 		text = conf_budget_text(&b);
 		err_set(err,
@@ -158,7 +159,7 @@ prepare_register(const struct conf *conf, const char *node_id,
 
 static int
 prepare_database(const struct conf *conf, const struct conf *now,
-    const char *node_id, struct err *err)
+    int64_t leaving, const char *node_id, struct err *err)
 {
 	bool embedded = strcmp(conf->database.mode, "embedded") == 0;
 	struct pg_conn *conn;
@@ -170,7 +171,7 @@ prepare_database(const struct conf *conf, const struct conf *now,
 	    conf->database.start_timeout_ms, err);
 	if (conn == NULL)
 		return -1;
-	if (prepare_budget(conf, now, conn, err) == 0 &&
+	if (prepare_budget(conf, now, leaving, conn, err) == 0 &&
 	    prepare_migrate(conf, conn, err) == 0 &&
 	    prepare_register(conf, node_id, conn, err) == 0)
 		rc = 0;
@@ -179,8 +180,8 @@ prepare_database(const struct conf *conf, const struct conf *now,
 }
 
 int
-role_prepare(
-    const struct conf *conf, const struct conf *now, const char *node_id)
+role_prepare(const struct conf *conf, const struct conf *now, int64_t leaving,
+    const char *node_id)
 {
 	struct err err;
 
@@ -188,7 +189,7 @@ role_prepare(
 		log_err(LOG_LEVEL_ERROR, &err);
 		return PREPARE_BAD_CONF;
 	}
-	if (prepare_database(conf, now, node_id, &err) != 0) {
+	if (prepare_database(conf, now, leaving, node_id, &err) != 0) {
 		log_err(LOG_LEVEL_ERROR, &err);
 		return PREPARE_FAILED;
 	}

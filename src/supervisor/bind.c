@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -145,8 +146,10 @@ bind_unix_rights(
 				     "owner the group to one of its own; "
 				     "start chimpd as root, or leave it out");
 	}
-	/* Last: the new mode is not for the old group. */
-	if (chmod(path, (mode_t)address->mode) != 0)
+	/* Last: the new mode is not for the old group. What somebody who may
+	 * write to the folder has put there instead is not touched. */
+	if (fchmodat(AT_FDCWD, path, (mode_t)address->mode,
+		AT_SYMLINK_NOFOLLOW) != 0)
 		return err_set(err, "cannot give unix:%s mode 0%03o: %s", path,
 		    address->mode, strerror(errno));
 	return 0;

@@ -279,6 +279,7 @@ master_init(struct master *m, struct err *err)
 	stop_init(m);
 	notify_start(&m->notify, m->base);
 	evtimer_assign(&m->boot_timer, m->base, master_on_boot_timeout, m);
+	patience_init(m);
 	slot_table_init(m);
 	return embedded_init(m, err);
 }
@@ -295,6 +296,7 @@ master_free(struct master **mp)
 	if (m->base != NULL) {
 		embedded_done(m);
 		event_del(&m->boot_timer);
+		patience_done(m);
 		stop_done(m);
 		signals_done(m);
 	}
@@ -315,6 +317,7 @@ master_run(struct conf *conf, const struct master_opts *opts)
 
 	log_info("chimpd %s starts node %s with %s", PACKAGE_VERSION,
 	    conf->node, conf->path);
+	signals_hold();
 	stray_init(m);
 	if (master_init(m, &err) != 0) {
 		log_err(LOG_LEVEL_ERROR, &err);

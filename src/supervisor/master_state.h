@@ -18,6 +18,7 @@
 #include "supervisor/lockfile.h"
 #include "supervisor/master.h"
 #include "supervisor/notify.h"
+#include "supervisor/patience.h"
 #include "supervisor/prepare.h"
 #include "supervisor/reload.h"
 #include "supervisor/rescue.h"
@@ -52,6 +53,7 @@ struct master {
 	struct notify notify;
 	struct prepare prepare;
 	struct reload reload;
+	struct patience patience;
 	struct rescue rescue;
 	struct embedded embedded;
 	struct stop stop;

@@ -2,6 +2,7 @@
  * The child that runs SQL before the roles start. See prepare.h.
  */
 #include "supervisor/prepare.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "roles/role.h"
 #include "supervisor/master_state.h"
@@ -34,9 +35,11 @@ prepare_start(struct master *m)
 	pid_t pid = spawn_fork(m, &opts);
 
 	if (pid == 0)
-		exit(role_prepare(m->conf, NULL, m->node_id));
+		exit(role_prepare(m->conf, NULL, 0, m->node_id));
 	if (pid > 0) {
 		m->prepare.pid = pid;
+		m->prepare.since_ms = clock_mono_ms();
+		patience_begin(m);
 		return;
 	}
 	log_error("cannot start the process that prepares the database: %s",

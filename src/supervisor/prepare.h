@@ -6,13 +6,15 @@
 #define CHIMP_SUPERVISOR_PREPARE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct master;
 
 struct prepare {
-	pid_t pid; /* 0 = not running */
-	bool done; /* it has exited with 0 */
+	pid_t pid;        /* 0 = not running */
+	int64_t since_ms; /* CLOCK_MONOTONIC: when it began */
+	bool done;        /* it has exited with 0 */
 };
 
 /* Fork it; a failure at the start ends the master. */

@@ -35,6 +35,7 @@ recycle_birth(struct slot *slot)
 	struct conf_class class = {.role = ""};
 
 	slot_wanted(slot, &class);
+	slot->connections = class.connections;
 	slot->recycle.max_work = recycle_jitter(slot, class.recycle.max_work);
 	slot->recycle.max_age_ms =
 	    recycle_jitter(slot, class.recycle.max_age_ms);

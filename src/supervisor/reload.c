@@ -13,6 +13,7 @@
 #include "common/conf/conf.h"
 #include "roles/role.h"
 #include "supervisor/master_state.h"
+#include "supervisor/privs.h"
 #include "supervisor/rolling.h"
 #include "supervisor/slot_table.h"
 #include "supervisor/spawn.h"
@@ -62,6 +63,8 @@ reload_try(struct master *m, const struct conf *next)
 		return -1;
 	}
 	listen_revert(&m->listeners);
+	/* A low port was tried with the master's rights; SQL needs none. */
+	privs_child();
 	return 0;
 }
 
@@ -80,7 +83,8 @@ reload_child(struct master *m, int fd)
 	conf_warn(next);
 	conf_keep_fixed(next, m->conf);
 	if (reload_try(m, next) == 0 &&
-	    role_prepare(next, m->conf, m->node_id) == 0)
+	    role_prepare(next, m->conf, slot_connections_leaving(m),
+		m->node_id) == 0)
 		status = reload_hand_over(next, fd);
 	/* It would go with the process, but not for a leak check. */
 	conf_free(&next);
@@ -113,7 +117,10 @@ static void
 reload_fork(struct master *m)
 {
 	static const struct spawn_opts opts = {
-	    .name = "reload", .death_signal = SIGKILL, .keep_listeners = true};
+	    .name = "reload",
+	    .death_signal = SIGKILL,
+	    .keep_listeners = true,
+	    .keep_caps = true};
 	struct reload *r = &m->reload;
 	int fds[2];
 
@@ -139,6 +146,7 @@ reload_start(struct master *m)
 	master_set_state(m, MASTER_CHECKING);
 	notify_reloading(&m->notify);
 	reload_fork(m);
+	patience_begin(m);
 	if (m->reload.pid > 0)
 		return;
 	log_error("cannot start the process that checks the configuration: %s",

@@ -45,6 +45,9 @@ rolling_place(struct master *m, const struct conf_class *class, int index)
 {
 	struct slot *slot = slot_find(m, class, index);
 
+	/* Given up earlier and wanted again: the budget has room for one. */
+	if (slot == NULL && slot_place_is_taken(m, class, index))
+		return false;
 	if (slot == NULL) {
 		slot = slot_add(m, class, index);
 		slot->on_trial = true;

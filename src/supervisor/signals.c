@@ -85,8 +85,22 @@ signals_on_event(evutil_socket_t number, short what, void *arg)
 }
 
 void
+signals_hold(void)
+{
+	sigset_t held;
+
+	sigemptyset(&held);
+	sigaddset(&held, SIGHUP);
+	sigaddset(&held, SIGUSR1);
+	sigaddset(&held, SIGUSR2);
+	sigprocmask(SIG_SETMASK, &held, NULL);
+}
+
+void
 signals_init(struct master *m)
 {
+	sigset_t none;
+
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 0; i < SIGNALS_COUNT; i++) {
 		event_assign(&m->signals.events[i], m->base,
@@ -94,6 +108,8 @@ signals_init(struct master *m)
 		    signals_on_event, m);
 		event_add(&m->signals.events[i], NULL);
 	}
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 void

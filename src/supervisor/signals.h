@@ -14,6 +14,11 @@ struct signals {
 	struct event events[SIGNALS_COUNT];
 };
 
+/* Before anybody can know the pid: what would kill a master without handlers
+ * (HUP, USR1, USR2) waits for signals_init. */
+void signals_hold(void);
+
+/* Also lets all signals through, whatever the parent had blocked. */
 void signals_init(struct master *m);
 
 /* At the end: from now on they are blocked. */

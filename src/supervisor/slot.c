@@ -8,6 +8,7 @@
 #include "supervisor/master_state.h"
 #include "supervisor/recycle.h"
 #include "supervisor/replace.h"
+#include "supervisor/slot_table.h"
 #include "supervisor/spawn.h"
 #include "supervisor/watchdog.h"
 #include "supervisor/words.h"
@@ -112,7 +113,12 @@ slot_on_timer(evutil_socket_t fd, short what, void *arg)
 	case SLOT_FAILED:
 		abort(); /* their timer is never armed */
 	case SLOT_WAITING:
-		slot_start(slot);
+		/* A reload that goes round may have given its class up. */
+		if (slot_wanted(slot, NULL))
+			slot_start(slot);
+		else
+			slot_set_state(slot, SLOT_EMPTY, LOG_LEVEL_DEBUG,
+			    "is not wanted any more");
 		break;
 	case SLOT_STARTING:
 	case SLOT_SERVING:

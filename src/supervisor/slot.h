@@ -54,6 +54,7 @@ struct slot {
 	struct msg heartbeat;        /* the last one; zeroed at birth */
 	uint32_t wrong_messages;     /* counted and ignored */
 	struct conf_recycle recycle; /* its limits, with jitter */
+	int64_t connections;         /* that it may open */
 	char cause[160];             /* why the master kills it, "" = no */
 	char outworn[160];           /* why it is recycled, "" = it is not */
 

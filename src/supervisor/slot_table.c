@@ -115,6 +115,37 @@ slot_find(struct master *m, const struct conf_class *class, int index)
 	return NULL;
 }
 
+bool
+slot_place_is_taken(struct master *m, const struct conf_class *class, int index)
+{
+	struct list *n;
+
+	LIST_FOREACH (n, &m->slots) {
+		const struct slot *slot = LIST_ENTRY(n, struct slot, table);
+
+		if (slot->index == index && slot->leaving && slot_alive(slot) &&
+		    slot_is_of(slot, class))
+			return true;
+	}
+	return false;
+}
+
+int64_t
+slot_connections_leaving(const struct master *m)
+{
+	int64_t connections = 0;
+	struct list *n;
+
+	LIST_FOREACH (n, &m->slots) {
+		const struct slot *slot = LIST_ENTRY(n, struct slot, table);
+
+		if (slot->leaving && slot_alive(slot) &&
+		    !slot_wanted(slot, NULL))
+			connections += slot->connections;
+	}
+	return connections;
+}
+
 struct slot *
 slot_by_pid(struct master *m, pid_t pid)
 {

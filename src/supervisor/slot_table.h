@@ -5,6 +5,7 @@
 #define CHIMP_SUPERVISOR_SLOT_TABLE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct conf;
@@ -30,6 +31,14 @@ void slot_sweep(struct master *m);
 /* The slot of a place, not one that leaves or succeeds; NULL = none. */
 struct slot *slot_find(
     struct master *m, const struct conf_class *class, int index);
+
+/* True if a process drains in that place that was given up earlier: one more
+ * would be one too many. */
+bool slot_place_is_taken(
+    struct master *m, const struct conf_class *class, int index);
+
+/* Connections of the processes that drain in places that are wanted no more. */
+int64_t slot_connections_leaving(const struct master *m);
 
 /* The slot of a process; NULL if it is not one of ours. */
 struct slot *slot_by_pid(struct master *m, pid_t pid);

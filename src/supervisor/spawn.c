@@ -41,7 +41,8 @@ spawn_child_begin(struct master *m, const struct spawn_opts *opts)
 	m->base = NULL;
 	signals_reset();
 	setpgid(0, 0);
-	privs_child();
+	if (!opts->keep_caps)
+		privs_child();
 	/*
 	 * After the last change of user, which would clear it. A master that
 	 * died before this line is noticed by the next one.

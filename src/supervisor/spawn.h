@@ -15,6 +15,7 @@ struct spawn_opts {
 	const char *name;    /* for title and log */
 	int death_signal;    /* when the master dies; 0 = none */
 	bool keep_listeners; /* it serves them */
+	bool keep_caps;      /* it calls privs_child itself, later */
 };
 
 /*

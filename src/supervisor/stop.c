@@ -213,6 +213,7 @@ stop_begin(struct master *m, enum stop_mode mode)
 		return;
 	if (m->stop.mode == STOP_NONE) {
 		m->stop.since_ms = clock_mono_ms();
+		event_del(&m->boot_timer);
 		notify_stopping(&m->notify);
 		stop_on_extend(-1, 0, m);
 		event_add(&m->stop.extend, &every);

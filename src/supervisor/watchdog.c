@@ -59,7 +59,8 @@ watchdog_overdue(struct slot *slot)
 void
 watchdog_timer(struct slot *slot)
 {
-	if (slot->drain_until_ms > 0 && clock_mono_ms() >= slot->drain_until_ms)
+	/* By what the timer was set to: it may fire a little early. */
+	if (slot->drain_until_ms > 0 && slot->due_ms >= slot->drain_until_ms)
 		watchdog_overdue(slot);
 	else
 		watchdog_silent(slot);

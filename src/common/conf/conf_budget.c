@@ -92,6 +92,13 @@ conf_budget(const struct conf *conf, struct conf_budget *b)
 	conf_budget_of_reload(conf, conf, b);
 }
 
+void
+conf_budget_leaving(struct conf_budget *b, int64_t connections)
+{
+	b->leaving += connections;
+	b->total += connections;
+}
+
 int64_t
 conf_budget_reload(const struct conf *now, const struct conf *next)
 {
@@ -128,6 +135,8 @@ conf_budget_text(const struct conf_budget *b)
 		    b->classes[i].processes, b->classes[i].connections);
 		free(label);
 	}
+	if (b->leaving > 0)
+		strbuf_printf(&text, "draining %" PRId64 " + ", b->leaving);
 	strbuf_printf(&text,
 	    "replacing %" PRId64 " + short-lived %" PRId64 " = %" PRId64,
 	    b->replacing, b->short_lived, b->total);

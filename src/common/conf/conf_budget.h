@@ -17,6 +17,7 @@ struct conf_budget {
 	int64_t replacing;   /* one process more of each worker class, and one
 			      * more, the largest, of all other roles together:
 			      * what supervisor/replace.h keeps to */
+	int64_t leaving;     /* drains since an earlier reload */
 	int64_t short_lived; /* the children that prepare and reload */
 	int64_t total;
 };
@@ -34,6 +35,9 @@ void conf_budget(const struct conf *conf, struct conf_budget *budget);
 void conf_budget_of_reload(const struct conf *now, const struct conf *next,
     struct conf_budget *budget);
 int64_t conf_budget_reload(const struct conf *now, const struct conf *next);
+
+/* Count what drains since an earlier reload, too. */
+void conf_budget_leaving(struct conf_budget *budget, int64_t connections);
 
 void conf_budget_done(struct conf_budget *budget);
 
