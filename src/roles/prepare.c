@@ -98,8 +98,8 @@ prepare_budget_hint(const struct conf *conf, const struct conf_budget *b,
 
 /* `now`: what the reload comes from, NULL at the start. */
 static int
-prepare_budget(const struct conf *conf, const struct conf *now,
-    int64_t leaving, struct pg_conn *conn, struct err *err)
+prepare_budget(const struct conf *conf, const struct conf *now, int64_t leaving,
+    struct pg_conn *conn, struct err *err)
 {
 	int64_t room = prepare_room(conn, err);
 	struct conf_budget b;

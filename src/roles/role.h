@@ -94,8 +94,8 @@ void role_main(const struct birth *birth) __attribute__((noreturn));
  * database, migrates chimp's schema and the apps', registers the apps, checks
  * handlers and the connection budget. `now` is the configuration that is in
  * effect, at a reload; NULL at the start. `leaving`: the connections of what
- * drains since an earlier reload, and counts besides. Returns an exit status: 0, 1, or 78;
- * the error has been logged.
+ * drains since an earlier reload, and counts besides. Returns an exit status:
+ * 0, 1, or 78; the error has been logged.
  */
 int role_prepare(const struct conf *conf, const struct conf *now,
     int64_t leaving, const char *node_id);

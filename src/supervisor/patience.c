@@ -10,10 +10,7 @@
 #include <event2/event.h>
 #include <signal.h>
 
-enum {
-	PATIENCE_TICK_MS = 5000,
-	PATIENCE_EXTEND_MS = 3 * PATIENCE_TICK_MS
-};
+enum { PATIENCE_TICK_MS = 5000, PATIENCE_EXTEND_MS = 3 * PATIENCE_TICK_MS };
 
 static void
 patience_say(struct master *m, pid_t pid, int64_t age_ms, const char *what)
@@ -28,8 +25,7 @@ patience_say(struct master *m, pid_t pid, int64_t age_ms, const char *what)
 
 /* A child that has been at it since then. */
 static void
-patience_judge(
-    struct master *m, pid_t pid, int64_t since_ms, const char *what)
+patience_judge(struct master *m, pid_t pid, int64_t since_ms, const char *what)
 {
 	const int64_t now_ms = clock_mono_ms();
 	const int64_t limit_ms = m->conf->start_timeout_ms;
@@ -65,7 +61,8 @@ patience_on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	/* A stop has rules of its own. */
-	if (master_is_stopping(m) || (m->prepare.pid == 0 && m->reload.pid == 0))
+	if (master_is_stopping(m) ||
+	    (m->prepare.pid == 0 && m->reload.pid == 0))
 		return;
 	if (master_is_booting(m))
 		notify_extend(&m->notify, PATIENCE_EXTEND_MS);

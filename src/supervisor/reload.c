@@ -83,8 +83,8 @@ reload_child(struct master *m, int fd)
 	conf_warn(next);
 	conf_keep_fixed(next, m->conf);
 	if (reload_try(m, next) == 0 &&
-	    role_prepare(next, m->conf, slot_connections_leaving(m),
-		m->node_id) == 0)
+	    role_prepare(
+		next, m->conf, slot_connections_leaving(m), m->node_id) == 0)
 		status = reload_hand_over(next, fd);
 	/* It would go with the process, but not for a leak check. */
 	conf_free(&next);
@@ -116,8 +116,7 @@ reload_on_readable(evutil_socket_t fd, short what, void *arg)
 static void
 reload_fork(struct master *m)
 {
-	static const struct spawn_opts opts = {
-	    .name = "reload",
+	static const struct spawn_opts opts = {.name = "reload",
 	    .death_signal = SIGKILL,
 	    .keep_listeners = true,
 	    .keep_caps = true};

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from harness import procs
+from harness.settings import PATIENCE
 from harness.wait import TookTooLong, until
 
 SECONDS = float(os.environ.get("CHIMP_CHAOS_SECONDS", "15"))
@@ -76,8 +77,8 @@ def test_the_master_survives_it_all(start_fake, round):
     for number in dice.choice(ENDS):
         node.send_signal(number)
         time.sleep(0.06)
-    assert node.wait(5) == 0
-    assert time.monotonic() - begun < 3
+    assert node.wait(20) == 0
+    assert time.monotonic() - begun < 20 * PATIENCE
     assert procs.strays() == {}
 
 

@@ -70,11 +70,12 @@ def test_one_that_hangs_again_and_again_is_delayed(start_fake):
 
 
 def test_one_that_works_hard_and_beats_is_left_alone(start_fake):
-    node = start_fake(fakes=2, top=WATCHDOG)
+    # Heartbeats of one a second, and time for a machine that is busy.
+    node = start_fake(fakes=2, top='watchdog = "5s"')
     before = node.children()
     node.tell(0, "busy 1; work 1000000")
     node.tell(1, "deaf")
-    time.sleep(5)
+    time.sleep(11)
     assert node.children() == before
     assert not node.lines("hangs")
 

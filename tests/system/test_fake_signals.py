@@ -61,13 +61,20 @@ def send(node, signals):
             return
 
 
+def at_once(node, signals):
+    """All are there before the master looks."""
+    os.kill(node.pid, signal.SIGSTOP)
+    send(node, signals)
+    os.kill(node.pid, signal.SIGCONT)
+
+
 @pytest.mark.parametrize("what", STOPS)
 def test_stopped_by(start_fake, what, figure):
     behaviour, signals, earliest, latest = STOPS[what]
     node = start_fake(fakes=2, behaviour=behaviour,
                       stop_timeout="60s" if latest < 1.3 else "1s")
     with Stopwatch() as watch:
-        send(node, signals)
+        (at_once if "at once" in what else send)(node, signals)
         assert node.wait(40) == 0
     assert earliest * 1000 - 20 <= watch.ms, node.text()
     figure(f"stop, {what}", watch.ms, "ms", latest * 1000)

@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from harness.chimpd import configuration, run
-from harness.http import Client
+from harness.http import Client, free_port
 from harness.settings import AS_ROOT, USER
 from harness.wait import until
 
@@ -27,6 +27,24 @@ def reload(daemon, listen, wanted, **conf):
     until(lambda: re.search("reloaded|reload is refused", daemon.text()[seen:]),
           "the reload ends")
     assert re.search(wanted, daemon.text()[seen:]), daemon.text()[seen:]
+
+
+def has_ipv6():
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_ipv6(start):
+    daemon = start(listen=f"[::1]:{free_port()}")
+    port = int(re.search(r"http on \[::1\]:(\d+)", daemon.text())[1])
+    assert Client(("::1", port)).get("/health").status == 200
+    # Not a v4 port by the way.
+    with pytest.raises(OSError):
+        Client(("127.0.0.1", port)).get("/health")
 
 
 def test_mode_owner_and_group(start, folder):

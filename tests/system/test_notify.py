@@ -43,6 +43,16 @@ def test_start_reload_and_stop_are_told(start, notified, figure):
     assert notified.values("STATUS")[-1] == "Stopped"
 
 
+def test_the_status_says_who_waits_and_how_long(start_fake, notified):
+    node = start_fake(fakes=2, env=notified.environment, top='restart_delay_max = "60s"')
+    node.birth("exit 1", index=1)
+    node.kill("fake/1")
+    # "fake 1/2, 1 waiting 800 ms", and then twice as long.
+    wanted = re.compile(r"\bfake 1/2, 1 waiting (\d+\.\d s|\d+ ms)$")
+    until(lambda: len({m[1] for m in map(wanted.search, notified.values("STATUS")) if m}) > 2,
+          "the status says so", timeout=20)
+
+
 def test_a_refused_reload_is_over_too(start, notified):
     daemon = start(env=notified.environment)
     daemon.conf.write_text("nonsense")
@@ -65,11 +75,12 @@ def test_the_watchdog_is_fed_at_half_its_time(start, notified, pid, pings):
     if pid is not None:
         env["WATCHDOG_PID"] = pid
     start(env=env)
-    before = len(notified.values("WATCHDOG"))
+    before, begun = len(notified.values("WATCHDOG")), time.monotonic()
     time.sleep(1.5)
     count = len(notified.values("WATCHDOG")) - before
-    # 7 in a quiet second and a half; a busy machine may be slow.
-    assert 2 <= count <= 8 if pings else count == 0
+    # Five a second; a busy machine may be slow.
+    most = 5 * (time.monotonic() - begun) + 1
+    assert 2 <= count <= most if pings else count == 0
 
 
 def test_a_full_queue_does_not_lose_ready(start, notified):
