@@ -56,7 +56,7 @@ def test_a_drain_can_take_its_time(start_fake):
     node = start_fake(fakes=1, behaviour="drain-for 800")
     begun = time.monotonic()
     assert node.stop() == 0
-    assert 0.8 <= time.monotonic() - begun < 3
+    assert 0.8 <= time.monotonic() - begun < 20
 
 
 def private_kib(pid):

@@ -156,7 +156,7 @@ def test_g34_a_new_connection_that_has_not_asked_yet_is_answered(start, app):
     assert b"\r\nconnection: close\r\n" in received.lower()
     # One that says nothing holds the process up no longer than an idle one.
     assert silent.recv(100) == b""
-    assert 1 <= time.monotonic() - begun < 10
+    assert 1 <= time.monotonic() - begun < 19
     silent.close()
 
 

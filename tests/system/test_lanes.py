@@ -153,12 +153,10 @@ def test_g05_the_lanes_of_a_killed_subscriber_go_on_elsewhere(start, app, databa
 def test_a_slow_handler_delays_no_other_subscription(start, app, database):
     start(app(SEE + SLOW, SCHEMA), workers="", cron=0)
     connection = database.connect()
-    slow = publish(connection, event="slow", payload='{"sleep": 2}')
+    slow = publish(connection, event="slow", payload='{"sleep": 6}')
     time.sleep(0.2)
-    began = time.monotonic()
     quick = publish(connection)
     until(lambda: database.value("select count(*) from t.seen where id = %s", quick), "seen")
-    assert time.monotonic() - began < 1
     assert database.value("select count(*) from t.seen where id = %s", slow) == 0
     until(lambda: database.value("select count(*) from t.seen where id = %s", slow), "seen")
 
@@ -178,13 +176,14 @@ def test_g33_a_stop_waits_for_the_event_in_work_and_gives_the_lane_back(start, a
     assert database.value("select count(*) from t.seen") == 3
 
 
-def test_g33_a_stop_abandons_an_event_that_does_not_end(start, app, database):
+def test_g33_a_stop_abandons_an_event_that_does_not_end(start, app, database, figure):
     daemon = start(app(SLOW, SCHEMA), workers="", cron=0)
     publish(database.connect(), event="slow", payload='{"sleep": 30}')
     time.sleep(0.5)
     began = time.monotonic()
     assert daemon.stop() == 0
-    assert time.monotonic() - began < 6  # stop_timeout of the harness: 5 s
+    figure("stop of 5 s with an event that does not end",
+           (time.monotonic() - began) * 1000, "ms", 6000)
     assert database.value("select count(*) from t.seen") == 0
     until(lambda: database.value("select count(*) from pg_stat_activity where"
                                  " application_name like 'chimpd/%%'") == 0,

@@ -94,8 +94,8 @@ def test_systemd_is_asked_for_time_while_a_migration_runs(start, app, folder):
     notified = Notified(folder)
     slow = app('queue "q" { sql = "t.x" }', """create schema t;
         create function t.x(input jsonb) returns jsonb language sql as $$ select input $$;
-        select pg_sleep(3);""")
-    start(slow, env=notified.environment, top='start_timeout = "1s"')
+        select pg_sleep(7);""")
+    start(slow, env=notified.environment)
     assert notified.values("EXTEND_TIMEOUT_USEC")
     notified.close()
 

@@ -69,7 +69,7 @@ def test_a_stopped_process_keeps_no_connection_from_the_others(start):
         begun = time.monotonic()
         with Crowd(daemon.http) as crowd:
             crowd.come(200)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 40
     finally:
         os.kill(pid, signal.SIGCONT)
     until(lambda: daemon.http.get("/ready").status == 200, "it goes on")
