@@ -57,6 +57,32 @@ replace_start(struct slot *old)
 	slot_start(slot);
 }
 
+static bool
+replace_may_start(const struct slot *slot, int64_t now_ms)
+{
+	return slot->state == SLOT_SERVING && !slot->leaving &&
+	       slot->successor == NULL && replace_due(slot) &&
+	       now_ms >= slot->replace_after_ms && slot_wanted(slot, NULL);
+}
+
+/* The oldest process of a group comes first: one that is due again as soon as
+ * it serves does not keep the others, and a reload, waiting for ever. */
+static bool
+replace_is_first(const struct slot *of, int64_t now_ms)
+{
+	struct list *n;
+
+	LIST_FOREACH (n, &of->master->slots) {
+		const struct slot *slot = LIST_ENTRY(n, struct slot, table);
+
+		if (slot->born_ms < of->born_ms &&
+		    replace_same_group(slot, of) &&
+		    replace_may_start(slot, now_ms))
+			return false;
+	}
+	return true;
+}
+
 void
 replace_step(struct master *m)
 {
@@ -67,9 +93,8 @@ replace_step(struct master *m)
 	LIST_FOREACH (n, &m->slots) {
 		struct slot *slot = LIST_ENTRY(n, struct slot, table);
 
-		if (slot->state == SLOT_SERVING && !slot->leaving &&
-		    slot->successor == NULL && replace_due(slot) &&
-		    now_ms >= slot->replace_after_ms &&
+		if (replace_may_start(slot, now_ms) &&
+		    replace_is_first(slot, now_ms) &&
 		    !replace_group_is_busy(slot))
 			replace_start(slot);
 	}

@@ -178,6 +178,17 @@ def _running(cluster):
         return cursor.fetchone()[0] == 1
 
 
+def test_g34_a_reload_ends_though_a_process_is_always_due(start_fake, database):
+    """fake/0 is too old again before its predecessor has drained; of all but
+    workers one is replaced at a time."""
+    node = start_fake(fakes=1, cron=1, keys='max_age = "1s"', behaviour="drain-for 1500")
+    cron = node.child("cron/0")
+    node.line("fake/0 pid .* will be replaced: it is")
+    node.send_signal(signal.SIGHUP)
+    node.line("info master: reloaded", timeout=20)
+    assert node.child("cron/0") != cron
+
+
 # --- draining --------------------------------------------------------------------------
 
 def test_g34_a_drain_that_is_over_is_not_called_a_hang(start_fake):
