@@ -121,7 +121,8 @@ def test_g33_what_was_left_behind_dies_when_a_process_ends(embedded, folder, fig
     # Nothing but its environment and its parent says whose it is.
     assert procs.parent(pid)[0] == daemon.pid
     assert os.getpgid(pid) == pid
-    assert b"\0CHIMPD_NODE_ID=" in pathlib.Path(f"/proc/{pid}/environ").read_bytes()
+    until(lambda: b"\0CHIMPD_NODE_ID=" in pathlib.Path(f"/proc/{pid}/environ").read_bytes(),
+          "its environment says so (it is empty while it runs exec)")
     with Stopwatch() as watch:
         killed = daemon.kill("worker/default/0")
         gone(pid)
