@@ -67,7 +67,7 @@ struct conf_section {
 /* struct conf itself. */
 extern const struct conf_section conf_root;
 
-/* Members by the tables. */
+/* Members by the tables: conf_field.c. */
 char **conf_field_string(void *base, size_t offset);
 int64_t *conf_field_int(void *base, size_t offset);
 bool *conf_field_bool(void *base, size_t offset);
