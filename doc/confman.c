@@ -40,6 +40,19 @@ put_limit(const struct conf_key *key, int64_t value)
 }
 
 static void
+put_rate_limits(void)
+{
+	static const struct conf_key window = {.type = CONF_DURATION};
+
+	printf("The count is from %d to %d, the time from ",
+	    CONF_RATE_COUNT_MIN, CONF_RATE_COUNT_MAX);
+	put_limit(&window, CONF_RATE_WINDOW_MIN_MS);
+	printf(" to ");
+	put_limit(&window, CONF_RATE_WINDOW_MAX_MS);
+	puts(".");
+}
+
+static void
 put_choices(const struct conf_key *key)
 {
 	char *choices = mem_strdup(key->choices);
@@ -72,6 +85,8 @@ type_name(enum conf_type type)
 		return "time";
 	case CONF_SIZE:
 		return "size";
+	case CONF_RATE:
+		return "count/time";
 	case CONF_LATER:
 		break;
 	}
@@ -94,6 +109,8 @@ put_key(const struct conf_key *key)
 		put_limit(key, key->max);
 		puts(".");
 	}
+	if (key->type == CONF_RATE)
+		put_rate_limits();
 	if (key->def != NULL) {
 		printf("Default: ");
 		put_text(key->def);

@@ -11,6 +11,7 @@
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
+#include "common/base/strbuf.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +89,81 @@ START_TEST(sizes_have_binary_units)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	struct conf_rate rate;
+	const char *printed; /* NULL: refused */
+	const char *reason;  /* a piece of it */
+} rates[] = {
+    {"", {0, 0}, "", NULL},
+    {"100/1m", {100, 60000}, "100/1m", NULL},
+    {"1/100ms", {1, 100}, "1/100ms", NULL},
+    {"1000000/24h", {1000000, 86400000}, "1000000/1d", NULL},
+    {"7/1d", {7, 86400000}, "7/1d", NULL},
+    {"010/90s", {10, 90000}, "10/90s", NULL},
+    /* no count and slash */
+    {"100", {0, 0}, NULL, "like \"100/1m\", not \"100\""},
+    {"100 per 1m", {0, 0}, NULL, "like \"100/1m\", not"},
+    {"1m", {0, 0}, NULL, "like \"100/1m\", not"},
+    {" ", {0, 0}, NULL, "like \"100/1m\", not \" \""},
+    {"100\\1m", {0, 0}, NULL, "like \"100/1m\", not"},
+    /* the count */
+    {"/", {0, 0}, NULL, "count from 1 to 1000000, not \"/\""},
+    {"/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"0/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"-1/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"-/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"+1/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"1.5/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"1e3/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"0x10/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {" 1/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"1 /1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"x/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"1000001/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"4294967297/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    {"18446744073709551617/1m", {0, 0}, NULL, "count from 1 to 1000000"},
+    /* the duration */
+    {"1/", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/0", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/0s", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/99ms", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/86400001ms", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/25h", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/60", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/m", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/-1m", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/ 1m", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/1m ", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/1m/1m", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1//1m", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/1min", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/9223372036854775808ms", {0, 0}, NULL, "duration from 100ms to 1d"},
+    {"1/9223372036854775807d", {0, 0}, NULL, "duration from 100ms to 1d"},
+};
+
+START_TEST(rates_are_a_count_in_a_duration)
+{
+	struct strbuf printed = STRBUF_EMPTY;
+	struct conf_rate rate;
+	struct err err;
+	int rc = conf_rate_parse(rates[_i].text, &rate, &err);
+
+	ck_assert_int_eq(rc, rates[_i].printed != NULL ? 0 : -1);
+	if (rc < 0) {
+		ck_assert_msg(strstr(err.message, rates[_i].reason) != NULL,
+		    "\"%s\": %s", rates[_i].text, err.message);
+		ck_assert_ptr_nonnull(strstr(err.message, "like \"100/1m\""));
+		return;
+	}
+	ck_assert_int_eq(rate.count, rates[_i].rate.count);
+	ck_assert_int_eq(rate.window_ms, rates[_i].rate.window_ms);
+	conf_rate_print(&rate, &printed);
+	ck_assert_str_eq(strbuf_str(&printed), rates[_i].printed);
+	strbuf_done(&printed);
+}
+END_TEST
+
 static void
 each_key(const struct conf_section *s,
     void (*fn)(const struct conf_section *s, const struct conf_key *key))
@@ -103,6 +179,7 @@ key_is_sound(const struct conf_section *s, const struct conf_key *key)
 {
 	size_t width = key->type == CONF_STRINGS ? sizeof(struct conf_strings)
 		       : key->type == CONF_BOOL  ? sizeof(bool)
+		       : key->type == CONF_RATE  ? sizeof(struct conf_rate)
 						 : 8;
 
 	if (key->type == CONF_LATER)
@@ -317,6 +394,7 @@ suite(void)
 
 	ADD_ROWS(t, durations_have_units, durations);
 	ADD_ROWS(t, sizes_have_binary_units, sizes);
+	ADD_ROWS(t, rates_are_a_count_in_a_duration, rates);
 	tcase_add_test(t, every_key_of_the_tables_is_sound);
 	tcase_add_test(t, etc_chimpd_conf_shows_every_key);
 	ADD_ROWS(t, names_and_patterns, names);

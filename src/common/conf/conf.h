@@ -27,6 +27,12 @@ struct conf_strings {
 	int count;
 };
 
+/* How often in any time of that length; no limit if the count is 0. */
+struct conf_rate {
+	int64_t count;
+	int64_t window_ms; /* 0 if the count is 0 */
+};
+
 struct conf_log {
 	char *level;  /* "error" "warn" "info" "debug" */
 	char *format; /* "text" "json" */

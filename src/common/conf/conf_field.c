@@ -37,6 +37,12 @@ conf_field_strings(void *base, size_t offset)
 	return field(base, offset);
 }
 
+struct conf_rate *
+conf_field_rate(void *base, size_t offset)
+{
+	return field(base, offset);
+}
+
 size_t *
 conf_field_count(void *base, const struct conf_section *section)
 {

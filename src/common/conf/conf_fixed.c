@@ -50,6 +50,10 @@ fixed_copy(const struct conf_key *key, void *next, void *now)
 		*conf_field_int(next, key->offset) =
 		    *conf_field_int(now, key->offset);
 		break;
+	case CONF_RATE:
+		*conf_field_rate(next, key->offset) =
+		    *conf_field_rate(now, key->offset);
+		break;
 	case CONF_LATER:
 		abort(); /* it has no member */
 	}

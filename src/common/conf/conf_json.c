@@ -29,6 +29,13 @@ strings_to_json(const struct conf_strings *list)
 }
 
 static json_t *
+rate_to_json(const struct conf_rate *rate)
+{
+	return json_pack("{s:I, s:I}", "count", (json_int_t)rate->count,
+	    "window_ms", (json_int_t)rate->window_ms);
+}
+
+static json_t *
 value_to_json(const struct conf_key *key, void *base)
 {
 	switch (key->type) {
@@ -44,6 +51,8 @@ value_to_json(const struct conf_key *key, void *base)
 	case CONF_DURATION:
 	case CONF_SIZE:
 		return json_integer(*conf_field_int(base, key->offset));
+	case CONF_RATE:
+		return rate_to_json(conf_field_rate(base, key->offset));
 	case CONF_LATER:
 		break;
 	}
@@ -142,6 +151,17 @@ string_from_json(const json_t *value, char **string, struct arena *arena)
 }
 
 static int
+rate_from_json(const json_t *value, struct conf_rate *rate)
+{
+	const json_t *count = json_object_get(value, "count");
+	const json_t *window_ms = json_object_get(value, "window_ms");
+
+	rate->count = json_integer_value(count);
+	rate->window_ms = json_integer_value(window_ms);
+	return json_is_integer(count) && json_is_integer(window_ms) ? 0 : -1;
+}
+
+static int
 value_from_json(const struct conf_key *key, void *base, const json_t *value,
     struct arena *arena)
 {
@@ -162,6 +182,9 @@ value_from_json(const struct conf_key *key, void *base, const json_t *value,
 	case CONF_SIZE:
 		*conf_field_int(base, key->offset) = json_integer_value(value);
 		return json_is_integer(value) ? 0 : -1;
+	case CONF_RATE:
+		return rate_from_json(
+		    value, conf_field_rate(base, key->offset));
 	case CONF_LATER:
 		break;
 	}

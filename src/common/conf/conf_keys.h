@@ -21,6 +21,7 @@ enum conf_type {
 	CONF_INT,      /* int64_t */
 	CONF_DURATION, /* int64_t, milliseconds */
 	CONF_SIZE,     /* int64_t, bytes */
+	CONF_RATE,     /* struct conf_rate; its limits: conf_value.h */
 	CONF_LATER     /* no member: refused as not in this version */
 };
 
@@ -72,6 +73,7 @@ char **conf_field_string(void *base, size_t offset);
 int64_t *conf_field_int(void *base, size_t offset);
 bool *conf_field_bool(void *base, size_t offset);
 struct conf_strings *conf_field_strings(void *base, size_t offset);
+struct conf_rate *conf_field_rate(void *base, size_t offset);
 size_t *conf_field_count(void *base, const struct conf_section *section);
 
 /* Element `i` of a section's array, or the one struct (i = 0). */

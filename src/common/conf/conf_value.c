@@ -88,6 +88,79 @@ print_unit(int64_t value, const struct unit *units, struct strbuf *out)
 		    out, "%" PRId64 "%s", value / units->factor, units->name);
 }
 
+/* ---------------------------------------------------------------- rates */
+
+#define RATE_FORM "must be COUNT/DURATION like \"100/1m\""
+
+static int
+rate_count(const char *digits, size_t length, int64_t *count)
+{
+	char *text = mem_strndup(digits, length);
+	int rc = integer(text, count);
+
+	mem_free(&text);
+	if (rc < 0 || *count < CONF_RATE_COUNT_MIN ||
+	    *count > CONF_RATE_COUNT_MAX)
+		return -1;
+	return 0;
+}
+
+static int
+rate_window(const char *text, int64_t *window_ms)
+{
+	if (conf_duration_parse(text, window_ms) < 0 ||
+	    *window_ms < CONF_RATE_WINDOW_MIN_MS ||
+	    *window_ms > CONF_RATE_WINDOW_MAX_MS)
+		return -1;
+	return 0;
+}
+
+static int
+bad_window(const char *text, struct err *err)
+{
+	struct strbuf range = STRBUF_EMPTY;
+
+	print_unit(CONF_RATE_WINDOW_MIN_MS, durations, &range);
+	strbuf_puts(&range, " to ");
+	print_unit(CONF_RATE_WINDOW_MAX_MS, durations, &range);
+	err_set(err,
+	    RATE_FORM " with a duration from %s and its unit "
+		      "(ms, s, m, h, d), not \"%s\"",
+	    strbuf_str(&range), text);
+	strbuf_done(&range);
+	return -1;
+}
+
+int
+conf_rate_parse(const char *text, struct conf_rate *rate, struct err *err)
+{
+	size_t digits = strcspn(text, "/");
+
+	*rate = (struct conf_rate){0, 0};
+	if (*text == '\0')
+		return 0;
+	if (text[digits] != '/')
+		return err_set(err, RATE_FORM ", not \"%s\"", text);
+	if (rate_count(text, digits, &rate->count) < 0)
+		return err_set(err,
+		    RATE_FORM " with a count from %d to %d, not \"%s\"",
+		    CONF_RATE_COUNT_MIN, CONF_RATE_COUNT_MAX, text);
+	if (rate_window(text + digits + 1, &rate->window_ms) < 0)
+		return bad_window(text, err);
+	return 0;
+}
+
+void
+conf_rate_print(const struct conf_rate *rate, struct strbuf *out)
+{
+	if (rate->count == 0)
+		return;
+	strbuf_printf(out, "%" PRId64 "/", rate->count);
+	print_unit(rate->window_ms, durations, out);
+}
+
+/* --------------------------------------------------------- by the tables */
+
 static void
 print_number(const struct conf_key *key, int64_t value, struct strbuf *out)
 {
@@ -234,6 +307,9 @@ set_one(const struct conf_key *key, void *base, const char *text,
 	case CONF_SIZE:
 		return set_number(
 		    key, text, conf_field_int(base, key->offset), err);
+	case CONF_RATE:
+		return conf_rate_parse(
+		    text, conf_field_rate(base, key->offset), err);
 	case CONF_STRINGS:
 	case CONF_LATER:
 		break;
@@ -340,6 +416,11 @@ conf_value_print(const struct conf_key *key, void *base, struct strbuf *out)
 		break;
 	case CONF_INT:
 		print_number(key, *conf_field_int(base, key->offset), out);
+		break;
+	case CONF_RATE:
+		strbuf_putc(out, '"');
+		conf_rate_print(conf_field_rate(base, key->offset), out);
+		strbuf_putc(out, '"');
 		break;
 	case CONF_LATER:
 		break;

@@ -36,4 +36,19 @@ void conf_quote(const char *text, struct strbuf *out);
 int conf_duration_parse(const char *text, int64_t *ms);
 int conf_size_parse(const char *text, int64_t *bytes);
 
+/* The limits of a rate: of its count and its duration. */
+enum {
+	CONF_RATE_COUNT_MIN = 1,
+	CONF_RATE_COUNT_MAX = 1000000,
+	CONF_RATE_WINDOW_MIN_MS = 100,
+	CONF_RATE_WINDOW_MAX_MS = 24 * 60 * 60 * 1000
+};
+
+/*
+ * "100/1m": a decimal count, a slash and a duration, without spaces; "" is
+ * none. The error is the reason alone, with an example.
+ */
+int conf_rate_parse(const char *text, struct conf_rate *rate, struct err *err);
+void conf_rate_print(const struct conf_rate *rate, struct strbuf *out);
+
 #endif
