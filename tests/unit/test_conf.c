@@ -58,7 +58,10 @@ static const char full[] =
     "  route \"GET /x/{id}\" { action = alias }\n"
     "  route \"POST /x\" { sql = one.create status = 201 }\n"
     "  queue q { action = real timeout = 5s retry_delay = 250ms"
-    "    dead_letter = d priority = -1 }\n"
+    "    dead_letter = d priority = -1 concurrency = 2"
+    "    key_concurrency = 3 rate = \"100/1m\" group = 1"
+    "    unique_for = 1h retention = 0s retention_dead = 365d"
+    "    max_ready = 1000 }\n"
     "  queue d { sql = one.dead }\n"
     "  subscription s { event = \"a.*\" sql = one.on }\n"
     "  cron c { schedule = \"* * * * *\" sql = one.tick"
@@ -92,6 +95,9 @@ START_TEST(json_hands_over_everything)
 	ck_assert_uint_eq(copy->n_apps, 2);
 	ck_assert_str_eq(copy->apps[0].dir, "/tmp");
 	ck_assert_int_eq(copy->apps[0].queues[0].timeout_ms, 5000);
+	ck_assert_int_eq(copy->apps[0].queues[0].rate.count, 100);
+	ck_assert_int_eq(copy->apps[0].queues[0].rate.window_ms, 60000);
+	ck_assert_int_eq(copy->apps[0].queues[1].rate.count, 0);
 	ck_assert(copy->background_workers);
 
 	mem_free(&one);
@@ -126,6 +132,24 @@ START_TEST(json_without_a_key_is_an_error)
 	ck_assert_str_eq(err.message,
 	    "configuration handed over: "
 	    "http.wait_max is missing or of another type");
+	mem_free(&json);
+	conf_free(&conf);
+}
+END_TEST
+
+START_TEST(a_rate_that_is_no_rate_is_not_taken_over)
+{
+	struct conf *conf = parse(full);
+	char *json = conf_to_json(conf), *member;
+	struct err err;
+
+	member = strstr(json, "\"window_ms\"");
+	ck_assert_ptr_nonnull(member);
+	member[1] = 'W';
+	ck_assert_ptr_null(conf_from_json(json, &err));
+	ck_assert_str_eq(err.message,
+	    "configuration handed over: "
+	    "queue.rate is missing or of another type");
 	mem_free(&json);
 	conf_free(&conf);
 }
@@ -256,11 +280,19 @@ START_TEST(apps_json_is_what_register_apps_takes)
 	    "{\"name\":\"q\",\"sql\":\"one.real\",\"timeout_ms\":5000,"
 	    "\"dead_letter\":\"d\",\"priority\":-1,\"max_attempts\":5,"
 	    "\"retry_delay_ms\":250,\"retry_delay_max_ms\":3600000,"
-	    "\"backoff\":\"exponential\"},"
+	    "\"backoff\":\"exponential\","
+	    "\"concurrency\":2,\"key_concurrency\":3,"
+	    "\"rate_count\":100,\"rate_ms\":60000,\"group\":1,"
+	    "\"unique_for_ms\":3600000,\"retention_ms\":0,"
+	    "\"retention_dead_ms\":31536000000,\"max_ready\":1000},"
 	    "{\"name\":\"d\",\"sql\":\"one.dead\",\"timeout_ms\":0,"
 	    "\"dead_letter\":\"\",\"priority\":0,\"max_attempts\":5,"
 	    "\"retry_delay_ms\":1000,\"retry_delay_max_ms\":3600000,"
-	    "\"backoff\":\"exponential\"}],"
+	    "\"backoff\":\"exponential\","
+	    "\"concurrency\":0,\"key_concurrency\":1,"
+	    "\"rate_count\":0,\"rate_ms\":0,\"group\":32,"
+	    "\"unique_for_ms\":0,\"retention_ms\":86400000,"
+	    "\"retention_dead_ms\":2592000000,\"max_ready\":0}],"
 	    "\"subscriptions\":["
 	    "{\"name\":\"s\",\"event\":\"a.*\",\"sql\":\"one.on\","
 	    "\"lanes\":1,\"batch\":32,\"from\":\"now\","
@@ -390,6 +422,7 @@ suite(void)
 	tcase_add_test(t, json_hands_over_everything);
 	ADD_ROWS(t, broken_json_is_an_error, broken_json);
 	tcase_add_test(t, json_without_a_key_is_an_error);
+	tcase_add_test(t, a_rate_that_is_no_rate_is_not_taken_over);
 	tcase_add_test(t, load_gives_what_parse_gives);
 	tcase_add_test(t, load_brings_message_and_hint);
 	tcase_add_test(t, load_leaves_no_process_and_no_blocked_signal);

@@ -149,9 +149,17 @@ struct conf_queue {
 	char *name;
 	struct conf_handler handler;
 	struct conf_retry retry;
-	int64_t timeout_ms; /* of one attempt; 0 = none */
-	char *dead_letter;  /* queue for dead letters; "" = NAME.dlq if any */
-	int64_t priority;   /* of its jobs, unless enqueue says another */
+	int64_t timeout_ms;  /* of one attempt; 0 = none */
+	char *dead_letter;   /* queue for dead letters; "" = NAME.dlq if any */
+	int64_t priority;    /* of its jobs, unless enqueue says another */
+	int64_t concurrency; /* running jobs, all nodes; 0 = any */
+	int64_t key_concurrency;   /* running jobs of an ordering_key */
+	struct conf_rate rate;     /* of starts, all nodes */
+	int64_t group;             /* jobs in one transaction at most */
+	int64_t unique_for_ms;     /* after the enqueue; 0 = to the end */
+	int64_t retention_ms;      /* of done and cancelled jobs */
+	int64_t retention_dead_ms; /* of dead jobs */
+	int64_t max_ready;         /* waiting jobs; 0 = any number */
 };
 
 struct conf_subscription {

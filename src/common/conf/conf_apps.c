@@ -48,6 +48,30 @@ add_retry(json_t *object, const struct conf_retry *retry)
 	json_decref(policy);
 }
 
+/* What holds its jobs back, and how long they are kept. */
+static void
+add_limits(json_t *object, const struct conf_queue *q)
+{
+	const struct {
+		const char *name;
+		int64_t value;
+	} limits[] = {
+	    {"concurrency", q->concurrency},
+	    {"key_concurrency", q->key_concurrency},
+	    {"rate_count", q->rate.count},
+	    {"rate_ms", q->rate.window_ms},
+	    {"group", q->group},
+	    {"unique_for_ms", q->unique_for_ms},
+	    {"retention_ms", q->retention_ms},
+	    {"retention_dead_ms", q->retention_dead_ms},
+	    {"max_ready", q->max_ready},
+	};
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		json_object_set_new(
+		    object, limits[i].name, json_integer(limits[i].value));
+}
+
 static json_t *
 queues(const struct conf_app *app)
 {
@@ -61,6 +85,7 @@ queues(const struct conf_app *app)
 		    "priority", (json_int_t)q->priority);
 
 		add_retry(object, &q->retry);
+		add_limits(object, q);
 		json_array_append_new(array, object);
 	}
 	return array;

@@ -261,6 +261,34 @@ static const struct conf_key queue_keys[] = {
 	{ "priority", CONF_INT, AT(conf_queue, priority), .def = "0",
 	  .min = -32768, .max = 32767,
 	  .help = "of its jobs, unless enqueue says another" },
+	{ "concurrency", CONF_INT, AT(conf_queue, concurrency), .def = "0",
+	  .min = 0, .max = 100000,
+	  .help = "jobs that run at once, over all nodes; 0 = no limit" },
+	{ "key_concurrency", CONF_INT, AT(conf_queue, key_concurrency),
+	  .def = "1", .min = 1, .max = 1000,
+	  .help = "jobs of one ordering_key that run at once, "
+		  "over all nodes" },
+	{ "rate", CONF_RATE, AT(conf_queue, rate),
+	  .help = "\"COUNT/DURATION\": so many jobs may start in any such "
+		  "time, over all nodes; \"\" (the default) = no limit" },
+	{ "group", CONF_INT, AT(conf_queue, group), .def = "32",
+	  .min = 1, .max = 32,
+	  .help = "jobs that may share one transaction at most; "
+		  "1 = each has its own" },
+	{ "unique_for", CONF_DURATION, AT(conf_queue, unique_for_ms),
+	  .def = "0s", .min = 0, .max = 366 * DAY,
+	  .help = "a unique_key stays taken so long after the enqueue, even "
+		  "if its job has ended; 0s = until the job has ended" },
+	{ "retention", CONF_DURATION, AT(conf_queue, retention_ms),
+	  .def = "24h", .min = 0, .max = 3660 * DAY,
+	  .help = "done and cancelled jobs are kept so long" },
+	{ "retention_dead", CONF_DURATION, AT(conf_queue, retention_dead_ms),
+	  .def = "720h", .min = 0, .max = 3660 * DAY,
+	  .help = "dead jobs are kept so long" },
+	{ "max_ready", CONF_INT, AT(conf_queue, max_ready), .def = "0",
+	  .min = 0, .max = 1000000000,
+	  .help = "jobs that may wait; an enqueue beyond is refused with "
+		  "SQLSTATE CH004; 0 = no bound" },
 };
 
 static const struct conf_key subscription_keys[] = {
