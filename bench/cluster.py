@@ -17,6 +17,11 @@ import time
 import urllib.error
 import urllib.request
 
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None                     # missing_tools tells it in one line
+
 # What differs from PostgreSQL's defaults; printed with every result.
 SETTINGS = {
     "fsync": "on",
@@ -48,6 +53,20 @@ def run_as():
                      + " and ".join(UNPRIVILEGED))
 
 
+def missing_tools(pg_bindir, chimpd, *packages):
+    """What must be there before anything is started."""
+    missing = list(packages)
+    if not (pathlib.Path(pg_bindir) / "pgbench").exists():
+        missing.append("postgresql-15")
+    if psycopg2 is None:
+        missing.append("python3-psycopg2")
+    if missing:
+        raise BenchError("missing; on Debian: apt-get install "
+                         + " ".join(missing))
+    if not os.access(chimpd, os.X_OK):
+        raise BenchError(f"{chimpd} is not built: run make first")
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -77,12 +96,30 @@ class Cluster:
                   and "ready" in pidfile.read_text(), "PostgreSQL")
         self.call("createdb", "-h", self.dir, "-U", "bench", "bench")
 
-    def start_chimpd(self, binary, conf, listen):
-        """chimpd from a copy: the build may lie where `who` cannot look."""
-        mine = self.dir / "chimpd"
-        shutil.copy(binary, mine)
-        self.chimpd = self.spawn(mine, "-c", conf)
+    def fresh(self):
+        """An empty database, in place of what the last contestant left."""
+        self.call("dropdb", "-h", self.dir, "-U", "bench", "--force",
+                  "--if-exists", "bench")
+        self.call("createdb", "-h", self.dir, "-U", "bench", "bench")
+
+    def copy_chimpd(self, binary):
+        """The build may lie where `who` cannot look."""
+        shutil.copy(binary, self.dir / "chimpd")
+
+    def accepts(self, conf):
+        """Does `chimpd -t` take this configuration?"""
+        return subprocess.run(
+            [self.dir / "chimpd", "-c", conf, "-t"], cwd=self.dir,
+            env=self.env(), stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=30, **self.who).returncode == 0
+
+    def start_chimpd(self, conf, listen):
+        self.chimpd = self.spawn(self.dir / "chimpd", "-c", conf)
         self.wait(lambda: ready(f"http://{listen}/ready"), "chimpd")
+
+    def stop_chimpd(self):
+        end(self.chimpd, signal.SIGTERM)
+        self.chimpd = None
 
     def spawn(self, *argv):
         return subprocess.Popen([str(a) for a in argv], cwd=self.dir,
@@ -132,17 +169,48 @@ class Cluster:
         lines = (self.dir / "log").read_text(errors="replace").splitlines()
         return "\n".join(lines[-15:])
 
+    def connect(self):
+        return Session(self.dir)
+
     def stop(self):
-        for process, sig in ((self.chimpd, signal.SIGTERM),
-                             (self.postgres, signal.SIGINT)):
-            if process and process.poll() is None:
-                process.send_signal(sig)
-                try:
-                    process.wait(40)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+        self.stop_chimpd()
+        end(self.postgres, signal.SIGINT)
         self.log.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Session:
+    """A connection that stays open: a poll must not cost a fork."""
+
+    def __init__(self, host):
+        self.connection = psycopg2.connect(host=str(host), dbname="bench",
+                                           user="bench")
+        self.connection.autocommit = True
+        self.cursor = self.connection.cursor()
+
+    def run(self, statement, *parameters):
+        self.cursor.execute(statement, parameters or None)
+
+    def rows(self, statement, *parameters):
+        self.run(statement, *parameters)
+        return self.cursor.fetchall()
+
+    def value(self, statement, *parameters):
+        return self.rows(statement, *parameters)[0][0]
+
+    def close(self):
+        self.connection.close()
+
+
+def end(process, sig, seconds=40):
+    """Ask a child to end; make it."""
+    if process and process.poll() is None:
+        process.send_signal(sig)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def ready(url):
