@@ -28,6 +28,10 @@ static const struct pg_stmt stmt_settings = { "settings",
 	" current_setting('jit'), current_setting('search_path'))", 0 };
 static const struct pg_stmt stmt_set_local = { "set_local",
 	"select set_config('statement_timeout', $1, true)", 1 };
+static const struct pg_stmt stmt_set_session = { "set_session",
+	"select set_config('lock_timeout', $1, false),"
+	" set_config('statement_timeout', '5s', false)", 1 };
+static const struct pg_stmt stmt_reset_all = { "reset_all", "reset all", 0 };
 static const struct pg_stmt stmt_timeout = { "timeout",
 	"select current_setting('statement_timeout')", 0 };
 static const struct pg_stmt stmt_table = { "table",
@@ -63,7 +67,21 @@ START_TEST(test_session_settings)
 
 	run(link, &stmt_settings, NULL, &o);
 	ck_assert_str_eq(o.value, "chimpd/test/0@here UTF8 7s 250ms 1min off "
-				  "pg_catalog, pg_temp");
+				  "pg_catalog,pg_temp");
+	pg_link_free(&link);
+}
+END_TEST
+
+START_TEST(test_reset_goes_back_to_the_session_s_settings)
+{
+	struct pg_link *link = link_ready();
+	const char *values[] = {"1ms"};
+	struct outcome o;
+
+	run(link, &stmt_set_session, values, &o);
+	run(link, &stmt_reset_all, NULL, &o);
+	run(link, &stmt_settings, NULL, &o);
+	ck_assert_ptr_nonnull(strstr(o.value, " 7s 250ms 1min off "));
 	pg_link_free(&link);
 }
 END_TEST
@@ -231,6 +249,7 @@ main(void)
 	tcase_add_checked_fixture(tc, link_setup, link_teardown);
 	tcase_add_test(tc, test_round_trip);
 	tcase_add_test(tc, test_session_settings);
+	tcase_add_test(tc, test_reset_goes_back_to_the_session_s_settings);
 	tcase_add_test(tc, test_unit_is_one_transaction_with_its_settings);
 	tcase_add_test(tc, test_error_in_one_unit_does_not_hurt_the_next);
 	tcase_add_test(tc, test_reply_comes_after_the_commit);

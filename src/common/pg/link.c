@@ -30,6 +30,7 @@ struct pg_link {
 	struct pg_link_opts opts; /* its texts are our own copies */
 	char *conninfo;
 	char *application_name;
+	char *options;
 	enum pg_link_state state;
 	PGconn *conn;
 	struct loop_io io;
@@ -63,6 +64,7 @@ pg_link_leave(struct pg_link *link)
 		return;
 	free(link->conninfo);
 	free(link->application_name);
+	free(link->options);
 	free(link);
 }
 
@@ -180,8 +182,7 @@ pg_link_settle(struct pg_link *link)
 		return;
 	}
 	pg_pipeline_attach(&link->pipeline, link->conn);
-	pg_session_settle(&link->pipeline, link->opts.statement_timeout_ms,
-	    link->opts.listen);
+	pg_session_settle(&link->pipeline, link->opts.listen);
 	pg_pipeline_sync(&link->pipeline, pg_link_settled, NULL);
 	if (link->pipeline.fault[0] != '\0')
 		pg_link_lose(link, link->pipeline.fault);
@@ -203,6 +204,11 @@ pg_link_on_notice(void *arg, const PGresult *res)
 	if (text != NULL && severity != NULL && strcmp(severity, "FATAL") == 0)
 		snprintf(link->pipeline.fault, sizeof(link->pipeline.fault),
 		    "%s", text);
+	if (link->opts.on_notice != NULL && text != NULL)
+		link->opts.on_notice(link,
+		    PQresultErrorField(res, PG_DIAG_SQLSTATE), text,
+		    PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL),
+		    link->opts.arg);
 	log_debug("postgres: %s: %s", severity != NULL ? severity : "notice",
 	    text != NULL ? text : "");
 }
@@ -252,14 +258,14 @@ pg_link_dial(struct pg_link *link, const struct pg_hosts_text *to)
 	 * is noticed after 15 s instead of the kernel's quarter of an hour. */
 	const char *keywords[] = {"keepalives_idle", "keepalives_interval",
 	    "keepalives_count", "tcp_user_timeout", "dbname", "host",
-	    "hostaddr", "port", "application_name", "client_encoding", NULL};
+	    "hostaddr", "port", "application_name", "client_encoding",
+	    "options", NULL};
 	const char *values[] = {"5", "5", "2", "15000", link->conninfo,
 	    to->host, to->hostaddr, to->port, link->application_name, "UTF8",
-	    NULL};
+	    link->options, NULL};
 
 	link->conn = PQconnectStartParams(keywords, values, 1);
-	if (link->conn == NULL)
-		abort(); /* out of memory */
+	assert(link->conn != NULL); /* or out of memory */
 	PQsetNoticeReceiver(link->conn, pg_link_on_notice, link);
 	if (PQstatus(link->conn) == CONNECTION_BAD) {
 		pg_link_lose(link, PQerrorMessage(link->conn));
@@ -400,6 +406,8 @@ pg_link_new(const struct pg_link_opts *opts)
 	link->opts = *opts;
 	link->conninfo = mem_strdup(opts->conninfo);
 	link->application_name = mem_strndup(opts->application_name, 63);
+	link->options =
+	    pg_session_options(link->conninfo, opts->statement_timeout_ms);
 	link->opts.conninfo = link->conninfo;
 	link->opts.application_name = link->application_name;
 	pg_pipeline_init(&link->pipeline, link);

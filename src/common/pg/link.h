@@ -48,6 +48,10 @@ struct pg_link_opts {
 	void (*on_lost)(struct pg_link *link, void *arg);
 	void (*on_notify)(struct pg_link *link, const char *channel,
 	    const char *payload, void *arg);
+	/* Warnings and the like; sqlstate and detail may be NULL. It may send
+	 * on other links, not on this one. */
+	void (*on_notice)(struct pg_link *link, const char *sqlstate,
+	    const char *message, const char *detail, void *arg);
 	void *arg;
 };
 

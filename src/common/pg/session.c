@@ -5,7 +5,7 @@
 
 #include <libpq-fe.h>
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
@@ -16,14 +16,38 @@
  * objects last, so that a function of ours cannot be made to call another's.
  * jit: compiling costs more than any statement of a job or request takes.
  */
-static const struct pg_stmt session_settings = {
-    .sql = "select set_config('search_path', 'pg_catalog, pg_temp', false),"
-	   " set_config('client_connection_check_interval', '250ms', false),"
-	   " set_config('statement_timeout', $1, false),"
-	   " set_config('idle_in_transaction_session_timeout', '60s', false),"
-	   " set_config('jit', 'off', false)",
-    .n_params = 1,
-};
+#define SESSION_OPTIONS                              \
+	"-c search_path=pg_catalog,pg_temp"          \
+	" -c client_connection_check_interval=250ms" \
+	" -c idle_in_transaction_session_timeout=60s -c jit=off"
+
+static const struct pg_stmt session_hello = {.sql = "select 1"};
+
+/* What the URL has as `options`; "" if nothing. */
+static char *
+session_own_options(const char *conninfo)
+{
+	PQconninfoOption *all = PQconninfoParse(conninfo, NULL);
+	char *found = NULL;
+
+	for (PQconninfoOption *o = all; o != NULL && o->keyword != NULL; o++)
+		if (strcmp(o->keyword, "options") == 0 && o->val != NULL)
+			found = mem_strdup(o->val);
+	PQconninfoFree(all);
+	return found != NULL ? found : mem_strdup("");
+}
+
+char *
+pg_session_options(const char *conninfo, int64_t statement_timeout_ms)
+{
+	char *own = session_own_options(conninfo);
+	char *options =
+	    mem_printf(SESSION_OPTIONS " -c statement_timeout=%lldms %s",
+		(long long)statement_timeout_ms, own);
+
+	free(own);
+	return options;
+}
 
 static void
 session_listen(struct pg_pipeline *pipeline, const char *channel)
@@ -40,15 +64,9 @@ session_listen(struct pg_pipeline *pipeline, const char *channel)
 }
 
 void
-pg_session_settle(struct pg_pipeline *pipeline, int64_t statement_timeout_ms,
-    const char *const *listen)
+pg_session_settle(struct pg_pipeline *pipeline, const char *const *listen)
 {
-	char timeout[32];
-	const char *values[] = {timeout};
-
-	snprintf(timeout, sizeof(timeout), "%lldms",
-	    (long long)statement_timeout_ms);
-	pg_pipeline_send(pipeline, &session_settings, values);
+	pg_pipeline_send(pipeline, &session_hello, NULL);
 	for (const char *const *c = listen; c != NULL && *c != NULL; c++)
 		session_listen(pipeline, *c);
 }
