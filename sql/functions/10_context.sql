@@ -7,13 +7,6 @@ $$;
 comment on function chimp.request() is
 	'The HTTP request that runs this transaction: method, path, headers, query, peer, requestId; NULL outside of one.';
 
-create or replace function chimp.job() returns jsonb
-language sql stable parallel safe as $$
-	select nullif(current_setting('chimp.job', true), '')::jsonb
-$$;
-comment on function chimp.job() is
-	'The job that runs this transaction: id, queue, attempt (from 1), token; NULL outside of one.';
-
 create or replace function chimp.respond(status int, body jsonb default null, headers jsonb default '{}')
 returns void language plpgsql as $$
 begin

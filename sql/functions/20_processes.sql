@@ -18,21 +18,10 @@ create or replace function chimp.process_end(id uuid) returns int
 language plpgsql as $$
 declare
 	released int;
-	queues int[];
 	gone chimp.process;
 begin
 	delete from chimp.process p where p.id = $1 returning * into gone;
-	with mine as (
-		delete from chimp.job_claim c where c.process_id = $1
-		returning c.job_id, c.queue_id, c.attempt, c.interruptions
-	), back as (
-		insert into chimp.job_ready (queue_id, rank, job_id, attempt, interruptions)
-		select m.queue_id, -j.priority, m.job_id, m.attempt, m.interruptions + 1
-		from mine m join chimp.job j on j.id = m.job_id
-		returning queue_id
-	)
-	select count(*), array_agg(distinct queue_id) into released, queues from back;
-	perform chimp.wake_workers(q.name, q.wake) from chimp.queue q where q.id = any(queues);
+	released := chimp.claims_release(null, $1);
 	update chimp.lane l set process_id = null where l.process_id = $1;
 	if gone.role in ('worker', 'subscriber') then
 		perform pg_notify('chimp_control', 'processes');

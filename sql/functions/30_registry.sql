@@ -59,22 +59,33 @@ declare
 	flag text;
 begin
 	insert into chimp.queue as o (name, handler, max_attempts, retry_delay_ms, retry_delay_max_ms,
-		backoff, timeout_ms, dead_letter, priority)
+		backoff, timeout_ms, dead_letter, priority, concurrency, key_concurrency, rate_count, rate_ms,
+		group_max, unique_for_ms, retention_ms, retention_dead_ms, max_ready)
 	values ($1, d ->> 'sql', (d ->> 'max_attempts')::int, (d ->> 'retry_delay_ms')::bigint,
 		(d ->> 'retry_delay_max_ms')::bigint, d ->> 'backoff', (d ->> 'timeout_ms')::bigint,
-		d ->> 'dead_letter', (d ->> 'priority')::int)
+		d ->> 'dead_letter', (d ->> 'priority')::int, coalesce((d ->> 'concurrency')::int, 0),
+		coalesce((d ->> 'key_concurrency')::int, 1), coalesce((d ->> 'rate_count')::int, 0),
+		coalesce((d ->> 'rate_ms')::bigint, 0), coalesce((d ->> 'group')::int, 32),
+		coalesce((d ->> 'unique_for_ms')::bigint, 0), coalesce((d ->> 'retention_ms')::bigint, 86400000),
+		coalesce((d ->> 'retention_dead_ms')::bigint, 2592000000), coalesce((d ->> 'max_ready')::bigint, 0))
 	on conflict on constraint queue_name_key do update set
 		handler = excluded.handler, max_attempts = excluded.max_attempts,
 		retry_delay_ms = excluded.retry_delay_ms, retry_delay_max_ms = excluded.retry_delay_max_ms,
 		backoff = excluded.backoff, timeout_ms = excluded.timeout_ms,
-		dead_letter = excluded.dead_letter, priority = excluded.priority, active = true
+		dead_letter = excluded.dead_letter, priority = excluded.priority,
+		concurrency = excluded.concurrency, key_concurrency = excluded.key_concurrency,
+		rate_count = excluded.rate_count, rate_ms = excluded.rate_ms, group_max = excluded.group_max,
+		unique_for_ms = excluded.unique_for_ms, retention_ms = excluded.retention_ms,
+		retention_dead_ms = excluded.retention_dead_ms, max_ready = excluded.max_ready, active = true
 	returning * into q;
 	if q.wake is null then
 		flag := format('chimp.wake_queue_%s', q.id);
 		execute format('create sequence %s', flag);
 		perform setval(flag::regclass, 2);
 		update chimp.queue o set wake = flag::regclass where o.id = q.id;
+		insert into chimp.queue_count (queue_id) values (q.id);
 	end if;
+	perform chimp.queue_make_run(q);
 	return q.id;
 end $$;
 comment on function chimp.queue_put(text, jsonb) is

@@ -54,7 +54,7 @@ language sql stable as $$
 			select f.job_id from chimp.firing f
 			where f.schedule_id = s.id and f.job_id is not null
 			order by f.slot_at desc limit 2) f
-		where not exists (select from chimp.job_ended e where e.job_id = f.job_id)
+		where chimp.job_is_open(f.job_id)
 	) open
 $$;
 

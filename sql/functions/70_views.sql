@@ -1,55 +1,75 @@
 -- What users and operators read.
 
 create or replace view chimp.jobs as
-select j.id, q.name as queue, s.state, j.priority, s.attempt, j.max_attempts, s.run_at, j.created_at,
+select j.id, q.name as queue, s.state, j.priority, coalesce(a.attempt, 0) + s.more as attempt,
+	coalesce(j.max_attempts, q.max_attempts) as max_attempts, s.run_at, j.created_at,
 	s.started_at, s.ended_at, j.payload, s.result,
 	coalesce(s.error, (select e.error from chimp.job_error e where e.job_id = j.id
 		order by e.failed_at desc limit 1)) as error,
-	j.unique_key, j.ordering_key, p.node
+	j.unique_key, j.ordering_key, p.node, coalesce(a.interruptions, 0) as interruptions,
+	coalesce(j.timeout_ms, q.timeout_ms) as timeout_ms, o.progress, s.process_id
 from chimp.job j
 join chimp.queue q on q.id = j.queue_id
 join lateral (
-	select 'ready' as state, r.attempt, j.created_at as run_at, null::timestamptz as started_at,
+	select 'ready' as state, 0 as more, j.created_at as run_at, null::timestamptz as started_at,
 		null::timestamptz as ended_at, null::jsonb as result, null::jsonb as error, null::uuid as process_id
 	from chimp.job_ready r where (r.queue_id, r.rank, r.job_id) = (j.queue_id, -j.priority, j.id)
 	union all
-	select 'scheduled', s.attempt, s.run_at, null, null, null, null, null
+	select 'scheduled', 0, s.run_at, null, null, null, null, null
 	from chimp.job_scheduled s where s.job_id = j.id
 	union all
 	select 'scheduled', 0, h.run_at, null, null, null, null, null
 	from chimp.job_held h where (h.queue_id, h.ordering_key, h.job_id) = (j.queue_id, j.ordering_key, j.id)
 	union all
-	select 'running', c.attempt + 1, j.created_at, c.claimed_at, null, null, null, c.process_id
-	from chimp.job_claim c where c.job_id = j.id
+	select 'running', 1, j.created_at, c.claimed_at, null, null, null, c.process_id
+	from chimp.job_claim c where c.queue_id = j.queue_id and j.id = any (c.jobs)
 	union all
-	select e.state, e.attempt, j.created_at, e.started_at, e.ended_at, e.result, e.error, e.process_id
+	select 'done', 1, j.created_at, d.started_at, d.ended_at, d.results[array_position(d.jobs, j.id)], null, d.process_id
+	from chimp.job_done d where d.bucket = j.id >> 10 and j.id = any (d.jobs)
+	union all
+	select e.state, 0, j.created_at, e.started_at, e.ended_at, null, e.error, e.process_id
 	from chimp.job_ended e where e.job_id = j.id
 ) s on true
+left join chimp.job_attempt a on a.job_id = j.id
+left join chimp.job_progress o on o.job_id = j.id
 left join chimp.process p on p.id = s.process_id;
 comment on view chimp.jobs is
-	'All jobs. state: ready, scheduled (in the future, or waiting for its ordering key), running, done, dead, cancelled. attempt: attempts charged, the running one included.';
+	'All jobs. state: ready, scheduled (in the future, or waiting for its ordering key), running (or claimed to run at once), done, dead, cancelled. attempt: attempts charged, the running one included; interruptions: runs that ended by no fault of the job.';
 
 create or replace view chimp.queues as
 select q.name, q.priority, q.handler,
-	(select count(*) from chimp.job_ready r where r.queue_id = q.id) as ready,
-	(select count(*) from chimp.job_scheduled s where s.queue_id = q.id)
-		+ (select count(*) from chimp.job_held h where h.queue_id = q.id) as scheduled,
-	(select count(*) from chimp.job_claim c where c.queue_id = q.id) as running,
-	e.done, e.dead, e.cancelled,
-	(select clock_timestamp() - min(j.created_at) from chimp.job_ready r join chimp.job j on j.id = r.job_id
-		where r.queue_id = q.id) as oldest_ready_age,
+	case when n.ready <= 1000 then n.ready else greatest(c.ready, n.ready) end as ready,
+	case when n.scheduled <= 1000 then n.scheduled else greatest(c.scheduled, n.scheduled) end + n.held as scheduled,
+	n.running, c.done + n.done as done,
+	case when n.dead <= 1000 then n.dead else greatest(c.dead, n.dead) end as dead,
+	case when n.cancelled <= 1000 then n.cancelled else greatest(c.cancelled, n.cancelled) end as cancelled,
+	clock_timestamp() - (select j.created_at from chimp.job_ready r join chimp.job j on j.id = r.job_id
+		where r.queue_id = q.id order by r.rank, r.job_id limit 1) as oldest_ready_age,
 	q.paused_at, q.paused_by,
 	(select count(*) from chimp.process p where p.role = 'worker' and p.lease_until > clock_timestamp()
-		and q.id = any (chimp.worker_queues(p.id))) as consumers
+		and q.id = any (chimp.worker_queues(p.id))) as consumers,
+	q.concurrency, q.key_concurrency, q.rate_count, q.rate_ms, q.max_ready, q.active
 from chimp.queue q
-left join lateral (
-	select count(*) filter (where x.state = 'done') as done,
-		count(*) filter (where x.state = 'dead') as dead,
-		count(*) filter (where x.state = 'cancelled') as cancelled
-	from chimp.job_ended x where x.queue_id = q.id
-) e on true;
+join chimp.queue_count c on c.queue_id = q.id
+cross join lateral (select
+	(select count(*) from (select from chimp.job_ready r where r.queue_id = q.id limit 1001) r) as ready,
+	(select count(*) from (select from chimp.job_scheduled s where s.queue_id = q.id limit 1001) s) as scheduled,
+	(select count(*) from (select from chimp.job_held h where h.queue_id = q.id limit 100000) h) as held,
+	(select coalesce(sum(cardinality(o.jobs)), 0)::bigint from chimp.job_claim o where o.queue_id = q.id) as running,
+	-- Done since they were counted.
+	(select coalesce(sum(cardinality(d.jobs)), 0)::bigint from chimp.maintenance m cross join lateral (
+		select o.jobs from chimp.job_done o
+		where o.xid >= pg_snapshot_xmax(m.snapshot) and o.queue_id = q.id
+		union all
+		select o.jobs from chimp.job_done o
+		where o.xid = any (array(select pg_snapshot_xip(m.snapshot))) and o.queue_id = q.id) d) as done,
+	(select count(*) from (select from chimp.job_ended e
+		where (e.queue_id, e.state) = (q.id, 'dead') limit 1001) e) as dead,
+	(select count(*) from (select from chimp.job_ended e
+		where (e.queue_id, e.state) = (q.id, 'cancelled') limit 1001) e) as cancelled
+) n;
 comment on view chimp.queues is
-	'Queues with counts per state; consumers = live worker processes that serve it.';
+	'Queues with counts per state: exact up to 1,000 ready, scheduled, dead or cancelled jobs, above as the last round of maintenance counted them. oldest_ready_age: of the job that is next. consumers: live worker processes that serve it.';
 
 create or replace view chimp.schedules as
 select s.name, s.expression as schedule, s.timezone, s.misfire, s.overlap, s.next_at,

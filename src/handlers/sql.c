@@ -92,6 +92,21 @@ sql_handler_job(const char *function)
 }
 
 struct pg_stmt *
+sql_handler_group(const char *queue_id)
+{
+	struct pg_stmt *stmt = mem_zalloc(sizeof(*stmt));
+
+	assert(queue_id[strspn(queue_id, "0123456789")] == '\0');
+	stmt->name = mem_printf("group %s", queue_id);
+	stmt->sql = mem_printf(
+	    "select done, took_us, slowest_us, jobs, tokens, timeouts_ms"
+	    " from chimp.run_%s($1, $2)",
+	    queue_id);
+	stmt->n_params = 2;
+	return stmt;
+}
+
+struct pg_stmt *
 sql_handler_event(const char *function)
 {
 	return sql_stmt("event", function,

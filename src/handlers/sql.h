@@ -23,6 +23,12 @@ struct pg_stmt *sql_handler_action(const char *function);
  * transaction; a stale token raises in either. Parameters: job, token. */
 struct pg_stmt *sql_handler_job(const char *function);
 
+/* select ... from chimp.run_ID(process, token), which the database made for the
+ * queue with this id: it runs a claim of several jobs in one transaction, and
+ * says which of them are to be run one by one. Parameters: process, token.
+ * Columns: done, took_us, slowest_us, jobs, tokens, timeouts_ms. */
+struct pg_stmt *sql_handler_group(const char *queue_id);
+
 /* select chimp.lane_advance($1..$6, F($7)): handles one event and moves the
  * lane's cursor in one transaction. Parameters: lane, epoch, from_tick,
  * from_id, tick, id, event. */

@@ -59,15 +59,15 @@ def test_g05_jobs_of_a_killed_worker_start_elsewhere(start, app, database, figur
                    workers="worker default { processes = 2  concurrency = 2 }")
     job = database.value("select chimp.enqueue('q', '{\"sleep\": 1}')")
     pid = until(lambda: database.value(
-        "select p.pid from chimp.job_claim c join chimp.process p on p.id = c.process_id"
-        " where c.job_id = %s", job), "the job is claimed")
+        "select p.pid from chimp.jobs j join chimp.process p on p.id = j.process_id"
+        " where j.id = %s and j.state = 'running'", job), "the job is claimed")
     time.sleep(0.2)
     died_at = database.value("select clock_timestamp()")
     os.kill(pid, signal.SIGKILL)
     until(lambda: database.value("select ended_at from chimp.jobs where id = %s", job),
           "the job is done")
     attempt, again_at, interruptions = database.rows(
-        "select attempt, started_at, interruptions from chimp.job_ended where job_id = %s", job)[0]
+        "select attempt, started_at, interruptions from chimp.jobs where id = %s", job)[0]
     assert attempt == 1
     assert interruptions == 1
     assert again_at > died_at
@@ -83,13 +83,13 @@ def test_g06_interruptions_are_not_charged(start, app, database):
     job = database.value("select chimp.enqueue('q', '{\"sleep\": 3}')")
     for n in (1, 2):
         until(lambda: database.value(
-            "select interruptions from chimp.job_claim where job_id = %s", job) == n - 1,
+            "select interruptions from chimp.jobs where id = %s and state = 'running'", job) == n - 1,
             "the job runs")
         daemon.wait_replaced("worker/default/0", daemon.kill("worker/default/0"))
     until(lambda: database.value("select ended_at from chimp.jobs where id = %s", job),
           "the job is done")
-    assert database.rows("select state, attempt, interruptions from chimp.job_ended"
-                         " where job_id = %s", job) == [("done", 1, 2)]
+    assert database.rows("select state, attempt, interruptions from chimp.jobs"
+                         " where id = %s", job) == [("done", 1, 2)]
 
 
 def test_g35_a_child_that_keeps_dying_is_restarted_with_growing_delays(start, orders_conf):
@@ -130,8 +130,8 @@ def test_g05_the_dead_are_rescued_though_their_rescuer_dies(start, app, database
         cron=0, subscriber=0, stop_timeout="100ms")
     job = database.value("select chimp.enqueue('q')")
     owner = lambda: database.value(
-        "select 'worker/' || p.class || '/' || p.slot || ' ' || p.pid from chimp.job_claim c "
-        "join chimp.process p on p.id = c.process_id where c.job_id = %s", job)
+        "select 'worker/' || p.class || '/' || p.slot || ' ' || p.pid from chimp.jobs j "
+        "join chimp.process p on p.id = j.process_id where j.id = %s and j.state = 'running'", job)
     name, pid = until(owner, "the job runs").split()
     for other in set(node.children()) - {name}:
         os.kill(node.child(other), signal.SIGSTOP)

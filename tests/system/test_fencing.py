@@ -40,7 +40,7 @@ def register(database, role="worker", lease_ms=60000):
 
 def claim(database, process):
     [(job, token)] = database.rows(
-        "select job, token from chimp.claim(%s, chimp.worker_queues(%s), 10)", process, process)
+        "select jobs[1], token from chimp.claim(%s, chimp.worker_queues(%s), 10)", process, process)
     return job, token
 
 
@@ -147,9 +147,9 @@ def test_g03_a_dead_process_claims_nothing(queue):
 
 def test_g04_a_lease_that_ran_out_is_found_by_the_database_s_clock(queue):
     dead, alive = register(queue, lease_ms=-1), register(queue)
-    queue.rows("insert into chimp.job_claim (job_id, token, process_id, queue_id, attempt,"
-               " interruptions) select chimp.enqueue('q', '{}'), nextval('chimp.token'), %s,"
-               " id, 0, 0 from chimp.queue", dead)
+    queue.rows("insert into chimp.job_claim (token, process_id, queue_id, jobs)"
+               " select nextval('chimp.token'), %s, id, array[chimp.enqueue('q', '{}')]"
+               " from chimp.queue", dead)
     queue.rows("delete from chimp.job_ready")
     assert queue.value("select chimp.process_renew(%s, 60000, 0, '')", alive) is True
     job, _ = claim(queue, alive)

@@ -200,9 +200,8 @@ worker heavy { processes = 1  concurrency = 2  queues = { "video.*" } }
     for job in made["video.encode"] + made["mail"]:
         ended(database, job)
     served = dict(database.rows(
-        "select q.name, array_agg(distinct p.class) from chimp.job_ended e"
-        " join chimp.queue q on q.id = e.queue_id join chimp.process p on p.id = e.process_id"
-        " group by 1"))
+        "select j.queue, array_agg(distinct p.class) from chimp.jobs j"
+        " join chimp.process p on p.id = j.process_id group by 1"))
     assert served == {"video.encode": ["heavy"], "mail": ["default"]}
 
 

@@ -106,8 +106,8 @@ def test_a_new_master_goes_on_where_a_killed_one_left(start, orders_conf, databa
 def running(database, node="%"):
     """job -> pid of the worker that has claimed it."""
     return dict(database.rows(
-        "select c.job_id, p.pid from chimp.job_claim c join chimp.process p"
-        " on p.id = c.process_id where p.node like %s", node))
+        "select j.id, p.pid from chimp.jobs j join chimp.process p"
+        " on p.id = j.process_id where j.state = 'running' and p.node like %s", node))
 
 
 def test_g37_what_a_stopped_worker_had_is_done_by_another(start, app, database, figure):
@@ -128,7 +128,7 @@ def test_g37_what_a_stopped_worker_had_is_done_by_another(start, app, database, 
     until(lambda: database.value("select count(*) from chimp.jobs where state = 'done'") == 8,
           "all jobs are done", timeout=20)
     assert database.rows("select count(*), count(distinct job) from t.ran") == [(8, 8)]
-    assert database.value("select max(attempt) from chimp.job_ended") == 1
+    assert database.value("select max(attempt) from chimp.jobs") == 1
 
 
 # --- a crash loop disturbs nobody else ---------------------------------------

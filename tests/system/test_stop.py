@@ -61,8 +61,8 @@ def test_g33_work_that_takes_too_long_is_released_uncharged(start, app, database
     assert procs.strays() == {}
     figure("stop with stop_timeout = 1s and a job that ignores it", watch.ms, "ms", 2000)
     assert watch.ms >= 900
-    assert database.rows("select r.attempt, r.interruptions from chimp.job_ready r"
-                         " where job_id = %s", job) == [(0, 1)]
+    assert database.rows("select state, attempt, interruptions from chimp.jobs"
+                         " where id = %s", job) == [("ready", 0, 1)]
     # The backend does not go on either.
     until(lambda: database.value("select count(*) from pg_stat_activity where"
                                  " application_name like 'chimpd/%%' and state = 'active'") == 0,

@@ -38,6 +38,7 @@ START_TEST(test_statements)
 	struct pg_stmt *action = sql_handler_action("orders.Create_Order");
 	struct pg_stmt *job = sql_handler_job("orders.notify");
 	struct pg_stmt *event = sql_handler_event("orders.audit");
+	struct pg_stmt *group = sql_handler_group("17");
 
 	ck_assert_str_eq(
 	    action->sql, "select \"orders\".\"create_order\"($1::jsonb)");
@@ -50,11 +51,16 @@ START_TEST(test_statements)
 	    "select chimp.lane_advance($1, $2, $3, $4, $5, $6, "
 	    "\"orders\".\"audit\"($7::jsonb))");
 	ck_assert_int_eq(event->n_params, 7);
+	ck_assert_str_eq(group->sql,
+	    "select done, took_us, slowest_us, jobs, tokens, timeouts_ms"
+	    " from chimp.run_17($1, $2)");
+	ck_assert_int_eq(group->n_params, 2);
 	sql_handler_free(&action);
 	ck_assert_ptr_null(action);
 	sql_handler_free(&action);
 	sql_handler_free(&job);
 	sql_handler_free(&event);
+	sql_handler_free(&group);
 }
 END_TEST
 

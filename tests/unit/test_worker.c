@@ -49,9 +49,9 @@ static void
 setup(void)
 {
 	db_connect();
-	run("truncate t.done, chimp.job_ended, chimp.job_ready,"
+	run("truncate t.done, chimp.job_done, chimp.job_ended, chimp.job_ready,"
 	    " chimp.job_scheduled, chimp.job_claim, chimp.job, chimp.process,"
-	    " chimp.job_error");
+	    " chimp.job_error, chimp.job_attempt");
 	class.concurrency = 4;
 	class.lease_ms = 30000;
 }
@@ -62,7 +62,7 @@ teardown(void)
 	db_close();
 }
 
-#define DONE    "select count(*) from chimp.job_ended where state = 'done'"
+#define DONE    "select count(*) from chimp.jobs where state = 'done'"
 #define EFFECTS "select count(*) || ' ' || count(distinct job) from t.done"
 
 /* --- tests --- */
@@ -84,7 +84,7 @@ START_TEST(test_runs_a_job_and_says_what_it_does)
 		      "2"));
 	run("select chimp.enqueue('ok', '{\"n\": 1}')");
 	await(DONE, "1");
-	ck_assert(says("select result ->> 'n' from chimp.job_ended", "1"));
+	ck_assert(says("select result ->> 'n' from chimp.jobs", "1"));
 	ck_assert(says(EFFECTS, "1 1"));
 	beat = process_hear(&p, MSG_HEARTBEAT);
 	ck_assert_uint_eq(beat.capacity, 4);
@@ -138,7 +138,7 @@ START_TEST(test_failure_is_charged_and_ends_dead)
 	process_born(&p);
 	run("select chimp.enqueue('bad')");
 	await("select state || ' ' || attempt || ' ' || interruptions from"
-	      " chimp.job_ended",
+	      " chimp.jobs",
 	    "dead 3 0");
 	ck_assert(says("select string_agg(attempt || (error ->> 'message') ||"
 		       " (error ->> 'detail') || (error ->> 'sqlstate'), ','"
@@ -157,7 +157,7 @@ START_TEST(test_serialization_failure_is_rerun_uncharged)
 	process_born(&p);
 	run("select chimp.enqueue('clash')");
 	await("select state || ' ' || attempt || ' ' || interruptions from"
-	      " chimp.job_ended",
+	      " chimp.jobs",
 	    "done 1 0");
 	ck_assert(says("select last_value from t.tries", "8"));
 	ck_assert(says(EFFECTS, "1 1"));
@@ -173,7 +173,7 @@ START_TEST(test_timeout_is_charged)
 	run("select chimp.enqueue('slow', '{\"s\": 20}', max_attempts => 1,"
 	    " timeout => '100 ms')");
 	await("select state || ' ' || attempt || ' ' || (error ->> 'message')"
-	      " from chimp.job_ended",
+	      " from chimp.jobs",
 	    "dead 1 the attempt took longer than its time-out of 100 ms");
 	process_stop(&p);
 }
@@ -189,8 +189,8 @@ START_TEST(test_many_jobs_each_once)
 	    " array[2000]))");
 	await(DONE, "2000");
 	ck_assert(says(EFFECTS, "2000 2000"));
-	ck_assert(says(
-	    "select count(distinct process_id) from chimp.job_ended", "2"));
+	ck_assert(
+	    says("select count(distinct process_id) from chimp.jobs", "2"));
 	process_tell(&q, MSG_DRAIN, 5000, "");
 	ck_assert_int_eq(process_end(&q), 0);
 	process_stop(&p);
@@ -248,7 +248,7 @@ START_TEST(test_killed_process_is_rescued_by_its_successor)
 	ck_assert_str_eq(process_hear(&q, MSG_RESCUED).birth, p.birth.id);
 	await(DONE, "1");
 	ck_assert(says("select attempt || ' ' || interruptions from"
-		       " chimp.job_ended",
+		       " chimp.jobs",
 	    "1 1"));
 	ck_assert(says(EFFECTS, "1 1"));
 	process_stop(&q);
@@ -292,7 +292,7 @@ START_TEST(test_lost_runner_gives_the_job_back)
 	    " query like '%\"slow\"%' and pid <> pg_backend_pid()");
 	await(DONE, "1");
 	ck_assert(says("select attempt || ' ' || interruptions from"
-		       " chimp.job_ended",
+		       " chimp.jobs",
 	    "1 1"));
 	ck_assert(says(EFFECTS, "1 1"));
 	process_stop(&p);
@@ -313,7 +313,7 @@ START_TEST(test_evicted_process_drops_its_work_and_registers_anew)
 	run("select chimp.process_end(id) from chimp.process");
 	await(DONE, "1");
 	ck_assert(says(EFFECTS, "1 1"));
-	ck_assert(says("select interruptions from chimp.job_ended", "1"));
+	ck_assert(says("select interruptions from chimp.jobs", "1"));
 	ck_assert(says("select count(*) from chimp.process", "1"));
 	process_stop(&p);
 }
@@ -373,7 +373,7 @@ START_TEST(test_drain_finishes_what_runs_and_gives_back_the_rest)
 		       " (select count(*) from chimp.job_ready) || ' ' ||"
 		       " (select count(*) from chimp.job_claim) || ' ' ||"
 		       " (select count(*) from chimp.process)"
-		       " from chimp.job_ended",
+		       " from chimp.jobs",
 	    "1 1 0 0"));
 }
 END_TEST
@@ -391,7 +391,7 @@ START_TEST(test_stop_is_never_later_than_its_deadline_and_a_second)
 	ck_assert_int_eq(process_end(&p), 0);
 	ck_assert_int_lt(clock_mono_ms() - since_ms, 1300);
 	ck_assert(says("select attempt || ' ' || interruptions from"
-		       " chimp.job_ready",
+		       " chimp.jobs",
 	    "0 1"));
 	await("select count(*) from pg_stat_activity where query like"
 	      " '%\"slow\"%' and state = 'active' and pid <> pg_backend_pid()",

@@ -93,6 +93,8 @@ static const struct {
 	{ "P0001", 5, 0, 0, WORKER_FAIL },
 	{ "22012", 5, 5, 0, WORKER_FAIL },
 	{ "CH002", 5, 0, 0, WORKER_FAIL },
+	{ "CH005", 5, 0, 0, WORKER_FAIL },
+	{ "CH008", 5, 0, 0, WORKER_RELEASE },
 };
 /* clang-format on */
 
@@ -145,6 +147,78 @@ START_TEST(test_mean_follows_the_runs)
 }
 END_TEST
 
+static struct worker_speed
+fast(int jobs)
+{
+	struct worker_speed speed = {.mean_us = -1};
+
+	for (int i = 0; i < jobs; i++)
+		worker_speed_ran(&speed, 1, 100, 0);
+	return speed;
+}
+
+START_TEST(test_fast_jobs_come_to_share_transactions)
+{
+	struct worker_speed speed = fast(WORKER_SEEN_MIN - 1);
+
+	ck_assert_int_eq(worker_group(&speed, 32), 1);
+	worker_speed_ran(&speed, 1, 100, 0);
+	ck_assert_int_eq(worker_group(&speed, 32), 32);
+	ck_assert_int_eq(worker_group(&speed, 5), 5);
+	ck_assert_int_eq(worker_group(&speed, 1), 1);
+	/* As many as half of the time allows: 10 ms. */
+	for (int i = 0; i < 200; i++)
+		worker_speed_ran(&speed, 4, 4 * 2000, 0);
+	ck_assert_int_eq(worker_group(&speed, 32), 5);
+	for (int i = 0; i < 200; i++)
+		worker_speed_ran(&speed, 1, 4900, 0);
+	ck_assert_int_eq(worker_group(&speed, 32), 2);
+}
+END_TEST
+
+START_TEST(test_slow_jobs_do_not)
+{
+	struct worker_speed speed = {.mean_us = -1};
+
+	for (int i = 0; i < 1000; i++)
+		worker_speed_ran(&speed, 1, i % 20 ? 100 : 9000, i % 20 == 0);
+	ck_assert_int_eq(worker_group(&speed, 32), 1);
+}
+END_TEST
+
+START_TEST(test_those_that_turn_slow_have_to_prove_themselves)
+{
+	struct worker_speed speed = fast(WORKER_SEEN_MIN);
+	int jobs = 0;
+
+	ck_assert_int_eq(worker_group(&speed, 32), 32);
+	/* One slow job in each group is more than one of a hundred. */
+	for (int i = 0; i < 20 && worker_group(&speed, 32) > 1; i++)
+		worker_speed_ran(&speed, 32, 3200, 1);
+	ck_assert_int_eq(worker_group(&speed, 32), 1);
+	while (worker_group(&speed, 32) == 1 && ++jobs < 100000)
+		worker_speed_ran(&speed, 1, 100, 0);
+	ck_assert_int_eq(jobs, 4 * WORKER_SEEN_MIN);
+}
+END_TEST
+
+START_TEST(test_claims_of_fast_jobs_are_few_and_in_batches)
+{
+	struct worker_speed unknown = {.mean_us = -1}, speed = fast(100);
+	struct worker_speed slow = {.mean_us = -1};
+
+	ck_assert_int_eq(worker_limit(&unknown, 32, 0), WORKER_FAST_RUNNERS);
+	ck_assert_int_eq(worker_limit(&unknown, 32, 4), 0);
+	ck_assert_int_eq(worker_limit(&unknown, 1, 4), WORKER_NO_LIMIT);
+	ck_assert_int_eq(worker_limit(&speed, 32, 0), WORKER_FAST_CLAIMS);
+	ck_assert_int_eq(worker_limit(&speed, 32, 4), 8);
+	ck_assert_int_eq(worker_limit(&speed, 32, 5), 0);
+	ck_assert_int_eq(worker_limit(&speed, 1, 500), WORKER_NO_LIMIT);
+	worker_speed_ran(&slow, 1, 9000, 1);
+	ck_assert_int_eq(worker_limit(&slow, 32, 16), WORKER_NO_LIMIT);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -158,6 +232,10 @@ main(void)
 	tcase_add_test(tc, test_pattern);
 	tcase_add_test(tc, test_judge);
 	tcase_add_test(tc, test_mean_follows_the_runs);
+	tcase_add_test(tc, test_fast_jobs_come_to_share_transactions);
+	tcase_add_test(tc, test_slow_jobs_do_not);
+	tcase_add_test(tc, test_those_that_turn_slow_have_to_prove_themselves);
+	tcase_add_test(tc, test_claims_of_fast_jobs_are_few_and_in_batches);
 	suite_add_tcase(s, tc);
 	runner = srunner_create(s);
 	srunner_run_all(runner, CK_NORMAL);

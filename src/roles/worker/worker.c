@@ -63,9 +63,11 @@ worker_start(struct child *child, struct err *err)
 	for (int i = 0; i < JOB_STATES; i++)
 		list_init(&w->jobs[i]);
 	sql_handlers_init(&w->handlers, sql_handler_job);
+	list_init(&w->all_queues);
 	worker_run_start(w);
 	worker_claim_start(w);
 	worker_settle_start(w);
+	worker_maintain_start(w);
 	return 0;
 }
 
@@ -119,12 +121,25 @@ worker_serves(const struct worker *w, const char *queue)
 	return false;
 }
 
+/* chimp.cancel: the claim is gone, and its handler need not go on. */
+#define CANCEL "cancel "
+
+static void
+worker_cancelled(struct worker *w, const char *token)
+{
+	if (worker_connected(w))
+		worker_run_cancel_claim(w, token);
+}
+
 static void
 worker_notified(struct child *child, const char *channel, const char *payload)
 {
 	struct worker *w = child->state;
 
-	if (strcmp(channel, "chimp_control") == 0)
+	if (strcmp(channel, "chimp_control") == 0 &&
+	    strncmp(payload, CANCEL, strlen(CANCEL)) == 0)
+		worker_cancelled(w, payload + strlen(CANCEL));
+	else if (strcmp(channel, "chimp_control") == 0)
 		w->refresh = true;
 	else if (worker_serves(w, payload))
 		worker_look(w);
@@ -186,8 +201,10 @@ worker_done(struct child *child)
 	worker_run_done(w);
 	worker_claim_done(w);
 	worker_settle_done(w);
+	worker_maintain_done(w);
 	for (int i = 0; i < JOB_STATES; i++)
 		worker_drop_jobs(w, (enum job_state)i);
+	queues_done(w);
 	sql_handlers_done(&w->handlers);
 	free(w->application_name);
 	free(w);

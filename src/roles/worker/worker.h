@@ -3,10 +3,13 @@
  * by the files of this folder:
  *
  *	worker.c	 the role: start, drain, abandon, status
+ *	worker_queue.c	 what it knows of its queues
  *	worker_claim.c	 when and what to claim, over the control connection
- *	worker_run.c	 runners: one connection each, one job at a time
+ *	worker_run.c	 what runs, and what comes of it
+ *	worker_runner.c	 the connections that it runs on
  *	worker_settle.c	 failures and releases, told over the control connection
- *	worker_job.c	 jobs and the lists that they are on
+ *	worker_maintain.c	 counts and retention, when there is time
+ *	worker_job.c	 claims and the lists that they are on
  *	worker_policy.c	 the decisions, pure
  *
  * After any event worker_advance is called: it alone moves the work on.
@@ -23,7 +26,41 @@
 struct worker;
 struct runner;
 
-/* --- jobs (worker_job.c) --- */
+/* --- queues (worker_queue.c) --- */
+
+struct queue {
+	struct list node; /* of the worker's, once met */
+	int64_t id;
+	char *name;
+	char *function;               /* its handler, as the last claim said */
+	const struct pg_stmt *single; /* the worker's: runs one job; NULL: the
+				       * name is none */
+	struct pg_stmt *group;        /* own: runs a claim of several */
+	int group_max;                /* 1: no two jobs in one transaction */
+	struct worker_speed speed;
+	int held; /* claims of it: waiting, running, being settled */
+	/* The largest id of the queue's own priority that was claimed since
+	 * the last full look; no ready job is below, as far as it is known. */
+	int64_t floor;
+};
+
+struct queue *queue_find(struct worker *w, int64_t id); /* NULL: not met */
+struct queue *queue_learn(struct worker *w, int64_t id, const char *name,
+    const char *function, int group_max);
+/* n jobs took run_us together; `slow` of them too long for a group. */
+void queue_ran(struct queue *q, int n, int64_t run_us, int slow);
+
+/* Array literals beside w->queues, for chimp.claim; the caller frees them. */
+char *queues_groups(struct worker *w);
+char *queues_limits(struct worker *w);
+char *queues_floors(struct worker *w);
+void queues_look_at_all(struct worker *w); /* no floors */
+void queues_done(struct worker *w);
+
+/* The next number of an array literal of integers, from where *array is. */
+bool array_next(const char **array, int64_t *value);
+
+/* --- claims (worker_job.c): a job, or several for one transaction --- */
 
 enum job_state {
 	JOB_WAITING, /* claimed, not started */
@@ -33,23 +70,23 @@ enum job_state {
 enum { JOB_STATES = JOB_SETTLING + 1 };
 
 enum job_outcome {
-	JOB_FAILED,  /* charged, with the error below */
-	JOB_RELEASED /* given back uncharged */
+	JOB_FAILED,   /* charged, with the error below */
+	JOB_RELEASED, /* given back uncharged */
+	JOB_SPLIT     /* several: to be run one by one */
 };
 
 struct job {
 	struct list node; /* on the list of its state */
 	struct worker *worker;
 	enum job_state state;
-	char id[24]; /* as the database writes them */
-	char token[24];
-	char *queue;
-	const struct pg_stmt *handler; /* the worker's; NULL: none can be */
-	char *function;                /* its name */
-	int64_t timeout_ms;            /* of one attempt; 0 = none */
-	int64_t since_us; /* CLOCK_MONOTONIC: in this state; when running, of
-			   * this run */
-	int reruns;       /* after serialization failures and deadlocks */
+	struct queue *queue;
+	int n;              /* jobs in it */
+	char id[24];        /* of the first, as the database writes it */
+	char token[24];     /* likewise */
+	int64_t timeout_ms; /* of one attempt; 0 = none */
+	int64_t since_us;   /* CLOCK_MONOTONIC: in this state; when running, of
+			     * this run */
+	int reruns;         /* after serialization failures and deadlocks */
 
 	/* JOB_SETTLING */
 	enum job_outcome outcome;
@@ -62,7 +99,12 @@ struct job {
 	char *context;
 };
 
+/* A row of chimp.claim. */
 struct job *job_new(struct worker *w, const struct pg_result *claimed, int row);
+/* What is left of a claim of several, one by one: the columns jobs, tokens,
+ * timeouts_ms from `column` on; NULL if nothing is. */
+void job_new_rest(
+    struct queue *q, struct worker *w, const struct pg_result *r, int column);
 void job_set_state(struct job *job, enum job_state state);
 void job_free(struct job *job); /* and takes it off its list */
 
@@ -75,22 +117,27 @@ struct worker {
 	char *application_name;       /* of the runners */
 	struct list jobs[JOB_STATES]; /* the oldest first */
 	int n_jobs[JOB_STATES];
+	int n_groups;     /* of several jobs, running */
 	int64_t mean_us;  /* run time; -1 = unknown */
 	uint64_t n_ended; /* runs, well or not, since birth */
 	struct sql_handlers handlers;
-	bool advancing; /* worker_advance is on the stack */
-	bool again;     /* and was called meanwhile */
+	struct list all_queues; /* that it has met */
+	bool advancing;         /* worker_advance is on the stack */
+	bool again;             /* and was called meanwhile */
 
 	/* worker_claim.c */
-	char *queues;        /* ids as an array literal; NULL = not known */
-	bool refresh;        /* they may have changed: ask */
-	bool look;           /* there may be work: claim when there is room */
-	bool asking;         /* a claim or refresh is not answered */
-	bool lost_claim;     /* a claim was lost with its connection: what it
-			      * took, if anything, nobody knows */
-	int asked;           /* how many, by the claim in flight */
-	unsigned int misses; /* claims in a row that found fewer */
-	bool said_trouble;   /* the log knows */
+	char *queues;         /* ids as an array literal; NULL = not known */
+	bool refresh;         /* they may have changed: ask */
+	bool look;            /* there may be work: claim when there is room */
+	bool asking;          /* a claim or refresh is not answered */
+	bool lost_claim;      /* a claim was lost with its connection: what it
+			       * took, if anything, nobody knows */
+	int asked;            /* how many, by the claim in flight */
+	unsigned int misses;  /* claims in a row that found fewer */
+	bool said_trouble;    /* the log knows */
+	int64_t asked_us;     /* CLOCK_MONOTONIC: of the claim in flight */
+	bool full_look;       /* it looks at all that is ready */
+	int64_t full_look_us; /* when to do that next */
 	struct loop_timer look_timer;
 
 	/* worker_run.c */
@@ -100,6 +147,10 @@ struct worker {
 
 	/* worker_settle.c */
 	struct loop_timer settle_timer; /* after a refusal */
+
+	/* worker_maintain.c */
+	struct loop_timer maintain_timer;
+	bool maintaining; /* a step is not answered */
 };
 
 void worker_advance(struct worker *w);
@@ -126,8 +177,10 @@ void worker_run_advance(struct worker *w);   /* start waiting jobs */
 int worker_run_slow(const struct worker *w); /* running WORKER_SLOW_MS long */
 /* Runners that there are or can be; 0 while none is connected. */
 int worker_run_concurrency(const struct worker *w);
-/* Cancel all running statements; worker_connected is asserted. */
+/* Cancel all running statements, or those of a claim that has been cancelled;
+ * worker_connected is asserted. */
 void worker_run_cancel(struct worker *w);
+void worker_run_cancel_claim(struct worker *w, const char *token);
 void worker_run_drop(struct worker *w);  /* close all that run something */
 void worker_run_sweep(struct worker *w); /* close old and idle connections */
 
@@ -138,5 +191,12 @@ void worker_settle_done(struct worker *w);
 void worker_settle_advance(struct worker *w); /* tell what is untold */
 void job_fail(struct job *job, const struct pg_error *error);
 void job_release(struct job *job);
+void job_split(struct job *job);
+
+/* --- worker_maintain.c --- */
+
+void worker_maintain_start(struct worker *w);
+void worker_maintain_done(struct worker *w);
+void worker_maintain_soon(struct worker *w); /* something has changed */
 
 #endif

@@ -5,8 +5,14 @@
  * `look` says that there may be work. A NOTIFY, the end of a job and the timer
  * set it; a claim takes it away, and a claim that got all that it asked for
  * sets it again. It waits while there is no room.
+ *
+ * Most looks begin where the last one ended (struct queue's floor): what was
+ * claimed stays in the index for as long as any transaction may want to see
+ * it, and is walked over by a look from the beginning. Those find jobs that
+ * came late or back; the longer one takes, the rarer they are.
  */
 #include "roles/worker/worker.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
@@ -16,14 +22,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLAIM_TROUBLE_MS = 1000 };
+enum {
+	CLAIM_TROUBLE_MS = 1000,
+	/* Looks at all that is ready take at most this part of the time. */
+	CLAIM_FULL_LOOK_PART = 20
+};
 
 /* clang-format off */
 static const struct pg_stmt stmt_worker_queues = { "worker_queues",
 	"select chimp.worker_queues($1)", 1 };
 static const struct pg_stmt stmt_claim = { "claim",
-	"select job, token, queue, handler, timeout_ms"
-	" from chimp.claim($1, $2, $3)", 3 };
+	"select token, queue_id, queue, handler, timeout_ms, group_max, floor, jobs"
+	" from chimp.claim($1, $2, $3, $4, $5, $6)", 6 };
 static const struct pg_stmt stmt_next_due = { "next_due_ms",
 	"select chimp.next_due_ms($1)", 1 };
 static const struct pg_stmt stmt_give_back = { "process_end",
@@ -107,6 +117,10 @@ claim_took(struct worker *w, const struct pg_reply *reply)
 	int n = pg_rows(reply->results[0]);
 
 	w->said_trouble = false;
+	if (w->full_look)
+		w->full_look_us =
+		    clock_mono_us() +
+		    CLAIM_FULL_LOOK_PART * (clock_mono_us() - w->asked_us);
 	for (int i = 0; i < n; i++)
 		job_new(w, reply->results[0], i);
 	if (n > 0)
@@ -141,18 +155,28 @@ static void
 claim_ask(struct worker *w, int n)
 {
 	char count[16];
-	const char *values[] = {w->child->birth->id, w->queues, count};
+	char *groups = queues_groups(w), *limits = queues_limits(w), *floors;
 	const char *queues[] = {w->queues};
 
-	snprintf(count, sizeof(count), "%d", n);
 	w->asked = n;
+	w->asked_us = clock_mono_us();
+	w->full_look = w->asked_us >= w->full_look_us;
+	if (w->full_look)
+		queues_look_at_all(w);
 	w->look = false;
 	w->asking = true;
 	loop_timer_stop(&w->look_timer);
-	pg_send(w->child->control, &stmt_claim, values);
+	floors = queues_floors(w);
+	snprintf(count, sizeof(count), "%d", n);
+	pg_send(w->child->control, &stmt_claim,
+	    (const char *[]){
+		w->child->birth->id, w->queues, count, groups, limits, floors});
 	if (w->misses > 0)
 		pg_send(w->child->control, &stmt_next_due, queues);
 	pg_sync(w->child->control, claim_on_reply, w);
+	free(groups);
+	free(limits);
+	free(floors);
 }
 
 static int
@@ -201,6 +225,7 @@ claim_on_timer(struct loop_timer *timer, void *arg)
 	if (worker_relook_ms(w->misses) == worker_relook_ms(w->misses + 1))
 		w->refresh = true;
 	worker_run_sweep(w);
+	worker_maintain_soon(w);
 	worker_advance(w);
 }
 
@@ -234,6 +259,7 @@ worker_claim_registered(struct worker *w)
 	const char *values[] = {w->child->birth->id};
 
 	w->refresh = true;
+	w->full_look_us = 0;
 	worker_look(w);
 	if (!w->lost_claim)
 		return true;

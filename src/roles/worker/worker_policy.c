@@ -51,6 +51,65 @@ worker_mean_us(int64_t mean_us, int64_t run_us)
 	return mean_us + (run_us - mean_us) / WORKER_MEAN_WEIGHT;
 }
 
+static void
+worker_speed_judge(struct worker_speed *s)
+{
+	const int wanted = s->wanted > 0 ? s->wanted : WORKER_SEEN_MIN;
+	const bool was = s->grouping;
+
+	if (s->grouping)
+		s->grouping = s->slow < 0.01;
+	else if (s->seen >= wanted)
+		s->grouping = s->slow < 0.025;
+	if (was && !s->grouping)
+		s->wanted = worker_min(4 * wanted, WORKER_SEEN_MAX);
+	if (was != s->grouping) {
+		s->slow = 0;
+		s->seen = 0;
+	}
+}
+
+void
+worker_speed_ran(struct worker_speed *s, int n, int64_t run_us, int slow)
+{
+	double weight;
+
+	if (n <= 0)
+		return;
+	s->mean_us = worker_mean_us(s->mean_us, run_us / n);
+	s->seen = worker_min(s->seen + n, WORKER_SEEN_MAX);
+	/* The plain share at first, then that of about the last 256. */
+	weight = (double)n / worker_min(s->seen, n > 256 ? n : 256);
+	s->slow += ((double)slow / n - s->slow) * weight;
+	worker_speed_judge(s);
+}
+
+int
+worker_group(const struct worker_speed *speed, int group_max)
+{
+	int64_t n;
+
+	if (!speed->grouping)
+		return 1;
+	/* Half of the time that a group may take: runs vary. */
+	n = WORKER_GROUP_US / 2 / (speed->mean_us > 0 ? speed->mean_us : 1);
+	if (n > WORKER_GROUP_MAX)
+		n = WORKER_GROUP_MAX;
+	return n < 1 ? 1 : worker_min((int)n, group_max);
+}
+
+int
+worker_limit(const struct worker_speed *speed, int group_max, int held)
+{
+	if (worker_group(speed, group_max) > 1)
+		return held <= WORKER_FAST_RUNNERS ? WORKER_FAST_CLAIMS - held
+						   : 0;
+	if (group_max == 1 || speed->wanted > 0 ||
+	    speed->seen >= WORKER_SEEN_MIN || speed->slow > 0)
+		return WORKER_NO_LIMIT;
+	return held < WORKER_FAST_RUNNERS ? WORKER_FAST_RUNNERS - held : 0;
+}
+
 int64_t
 worker_relook_ms(unsigned int misses)
 {
@@ -96,6 +155,9 @@ worker_judge(
 							      : WORKER_RELEASE;
 	/* The server ends or has no room: not the handler's doing. */
 	if (strncmp(sqlstate, "57P", 3) == 0 || strcmp(sqlstate, "53300") == 0)
+		return WORKER_RELEASE;
+	/* The start that its queue's rate gave it has passed. */
+	if (strcmp(sqlstate, "CH008") == 0)
 		return WORKER_RELEASE;
 	return WORKER_FAIL;
 }

@@ -41,6 +41,51 @@ int worker_want(const struct worker_load *load);
 /* The mean run time with one more run in it. */
 int64_t worker_mean_us(int64_t mean_us, int64_t run_us);
 
+/* --- how many jobs to one transaction --- */
+
+/*
+ * What is known of the run times of a queue's jobs. G15: jobs may share a
+ * transaction only where 99 of 100 take less than WORKER_FAST_US.
+ *
+ * One by one a few more may seem slow: what a busy machine adds to a handler's
+ * own time is a large part of it then, and a small one in a group. A queue that
+ * turns out slow in groups has to prove itself with more jobs each time.
+ */
+struct worker_speed {
+	int64_t mean_us; /* of one job; -1 = none has ended yet */
+	double slow;     /* the share of slow ones, of about the last 256 */
+	int seen;        /* jobs that it is of */
+	int wanted;      /* before any share a transaction; 0 = the least */
+	bool grouping;   /* they may */
+};
+
+enum {
+	WORKER_FAST_US = 5000,
+	WORKER_SEEN_MIN = 32,
+	WORKER_SEEN_MAX = 8192,
+	WORKER_GROUP_MAX = 32,
+	WORKER_GROUP_US = 20000,
+	/* Fast jobs keep a processor busy each; more of them at once only
+	 * wait for each other, and look slow. */
+	WORKER_FAST_RUNNERS = 4,
+	WORKER_FAST_CLAIMS = 3 * WORKER_FAST_RUNNERS,
+	WORKER_NO_LIMIT = 1000000
+};
+
+/* After n jobs that ran run_us in all, `slow` of them WORKER_FAST_US or more,
+ * as the server has measured. */
+void worker_speed_ran(
+    struct worker_speed *speed, int n, int64_t run_us, int slow);
+
+/* How many jobs of the queue to claim for one transaction: from 1 to
+ * group_max. */
+int worker_group(const struct worker_speed *speed, int group_max);
+
+/* How many claims more of the queue to make, with `held` of them here. Of jobs
+ * that are fast, or not known, WORKER_FAST_RUNNERS at once; claims of groups
+ * are made in batches, up to WORKER_FAST_CLAIMS. */
+int worker_limit(const struct worker_speed *speed, int group_max, int held);
+
 /* --- when to look again --- */
 
 /* The wait after `misses` (from 0) claims in a row that found fewer than they

@@ -1,9 +1,8 @@
 /*
- * Runners: up to `concurrency` connections, each of which runs one job at a
- * time, opened when jobs wait. The handler, all its writes and the job's end
- * are one statement and commit together (G1).
+ * What runs: a job or a group of them on each runner. The handler, all its
+ * writes and the job's end are one transaction and commit together (G1).
  */
-#include "roles/worker/worker.h"
+#include "roles/worker/worker_runner.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -18,145 +17,20 @@ enum {
 	/* G15: jobs claimed ahead do not wait longer behind slow ones. */
 	RUN_STALE_MS = 2 * WORKER_SLOW_MS,
 	/* Nor for a connection: another process may have one. */
-	RUN_STRANDED_MS = 1000
-};
-
-enum runner_state {
-	RUNNER_CONNECTING, /* or waiting for its next attempt */
-	RUNNER_IDLE,
-	RUNNER_BUSY
-};
-
-struct runner {
-	struct list node; /* the last used first */
-	struct worker *worker;
-	struct pg_link *link;
-	enum runner_state state;
-	bool failed;     /* RUNNER_CONNECTING, not for the first time */
-	struct job *job; /* RUNNER_BUSY */
-	int64_t born_ms; /* CLOCK_MONOTONIC */
-	int64_t used_ms;
+	RUN_STRANDED_MS = 1000,
+	/* A group that takes so long is taken apart: WORKER_GROUP_US is what
+	 * it may take, the rest is for a machine that is busy. */
+	RUN_GROUP_TIMEOUT_MS = 500
 };
 
 /* clang-format off */
+static const struct pg_stmt stmt_reset = { "session_reset",
+	"select chimp.session_reset()", 0 };
 static const struct pg_stmt stmt_timeout = { "set_timeout",
 	"select set_config('statement_timeout', $1, true)", 1 };
-static const struct pg_stmt stmt_cancel = { "cancel",
-	"select pg_cancel_backend($1)", 1 };
 /* clang-format on */
 
 static void run_job(struct runner *r, struct job *job);
-
-static void
-runner_set_state(struct runner *r, enum runner_state state)
-{
-	r->state = state;
-	r->used_ms = clock_mono_ms();
-	list_remove(&r->node);
-	list_prepend(&r->worker->runners, &r->node);
-}
-
-/* A job that it runs becomes one to be given back (run_on_reply). */
-static void
-runner_close(struct runner *r)
-{
-	pg_link_free(&r->link);
-	list_remove(&r->node);
-	r->worker->n_runners--;
-	free(r);
-}
-
-static int
-run_count(const struct worker *w, enum runner_state state)
-{
-	struct list *n;
-	int count = 0;
-
-	LIST_FOREACH (n, &w->runners)
-		count += LIST_ENTRY(n, struct runner, node)->state == state;
-	return count;
-}
-
-static struct runner *
-run_idle(struct worker *w)
-{
-	struct list *n;
-
-	LIST_FOREACH (n, &w->runners) {
-		struct runner *r = LIST_ENTRY(n, struct runner, node);
-
-		if (r->state == RUNNER_IDLE)
-			return r;
-	}
-	return NULL;
-}
-
-/* --- connections --- */
-
-static void
-runner_on_ready(struct pg_link *link, void *arg)
-{
-	struct runner *r = arg;
-
-	(void)link;
-	r->failed = false;
-	runner_set_state(r, RUNNER_IDLE);
-	worker_advance(r->worker);
-}
-
-static void
-runner_on_lost(struct pg_link *link, void *arg)
-{
-	struct runner *r = arg;
-
-	(void)link;
-	/* Its job, if it had one, was given to worker_settle.c just now. */
-	assert(r->state != RUNNER_BUSY);
-	r->failed = true;
-	runner_set_state(r, RUNNER_CONNECTING);
-	if (r->worker->n_jobs[JOB_WAITING] == 0 && r->worker->n_runners > 1)
-		runner_close(r);
-}
-
-static void
-runner_open(struct worker *w)
-{
-	struct runner *r = mem_zalloc(sizeof(*r));
-	struct pg_link_opts opts = {
-	    .loop = w->child->loop,
-	    .conninfo = w->db->url,
-	    .application_name = w->application_name,
-	    .connect_timeout_ms = w->db->connect_timeout_ms,
-	    .statement_timeout_ms = w->db->statement_timeout_ms,
-	    .quiet = true, /* the control connection tells of outages */
-	    .on_ready = runner_on_ready,
-	    .on_lost = runner_on_lost,
-	    .arg = r,
-	};
-
-	r->worker = w;
-	r->born_ms = r->used_ms = clock_mono_ms();
-	r->link = pg_link_new(&opts);
-	list_append(&w->runners, &r->node);
-	w->n_runners++;
-}
-
-void
-worker_run_sweep(struct worker *w)
-{
-	int64_t now = clock_mono_ms();
-	struct list *n, *next;
-
-	LIST_FOREACH_SAFE (n, next, &w->runners) {
-		struct runner *r = LIST_ENTRY(n, struct runner, node);
-
-		if (r->state == RUNNER_IDLE &&
-		    (now - r->born_ms >= w->db->pool_life_ms ||
-			(now - r->used_ms >= w->db->pool_idle_ms &&
-			    w->n_runners > 1)))
-			runner_close(r);
-	}
-}
 
 /* --- the end of a run --- */
 
@@ -190,7 +64,7 @@ run_failed(struct runner *r, struct job *job, const struct pg_error *error)
 	case WORKER_STALE:
 		log_info("job %s of queue %s: its claim ended while it ran; "
 			 "what it did is rolled back",
-		    job->id, job->queue);
+		    job->id, job->queue->name);
 		job_free(job);
 		break;
 	case WORKER_RERUN:
@@ -202,13 +76,69 @@ run_failed(struct runner *r, struct job *job, const struct pg_error *error)
 		break;
 	case WORKER_RELEASE:
 		log_info("job %s of queue %s was interrupted: %s", job->id,
-		    job->queue, error->message);
+		    job->queue->name, error->message);
 		job_release(job);
 		break;
 	case WORKER_FAIL:
 		job_fail(job, error);
 		break;
 	}
+}
+
+/* It was none of its jobs', or nobody can tell whose: each by itself will
+ * show. Nothing is charged to any of them. */
+static void
+run_group_failed(struct job *job, const struct pg_error *error)
+{
+	log_debug("%d jobs of queue %s are run one by one: %s", job->n,
+	    job->queue->name, error->message);
+	queue_ran(job->queue, job->n, clock_mono_us() - job->since_us, job->n);
+	if (strcmp(error->sqlstate, "CH001") == 0)
+		job_free(job);
+	else if (strcmp(error->sqlstate, "CH008") == 0 ||
+		 strncmp(error->sqlstate, "57P", 3) == 0)
+		job_release(job);
+	else
+		job_split(job);
+}
+
+/* --- a run that went well --- */
+
+/* Columns of the statement of sql_handler_group. */
+enum { GROUP_DONE, GROUP_TOOK_US, GROUP_SLOWEST_US, GROUP_JOBS };
+
+static void
+run_group_done(
+    const struct runner *runner, struct job *job, const struct pg_result *r)
+{
+	int done = (int)pg_int(r, 0, GROUP_DONE);
+	int slow = pg_int(r, 0, GROUP_SLOWEST_US) >= WORKER_FAST_US;
+
+	job->worker->n_ended += (uint64_t)done;
+	if (runner->measures)
+		queue_ran(job->queue, done > 0 ? done : 1,
+		    pg_int(r, 0, GROUP_TOOK_US), slow);
+	job_new_rest(job->queue, job->worker, r, GROUP_JOBS);
+}
+
+static void
+run_done(const struct runner *r, struct job *job, const struct pg_reply *reply)
+{
+	struct worker *w = job->worker;
+	int64_t run_us = clock_mono_us() - job->since_us, handler_us;
+
+	w->mean_us = worker_mean_us(w->mean_us, run_us);
+	if (job->n > 1) {
+		run_group_done(r, job, reply->results[reply->n_results - 1]);
+	} else {
+		w->n_ended++;
+		handler_us = pg_int(reply->results[reply->n_results - 1], 0, 0);
+		if (r->measures)
+			queue_ran(job->queue, 1, handler_us,
+			    handler_us >= WORKER_FAST_US);
+	}
+	worker_maintain_soon(w);
+	job_free(job);
 }
 
 static void
@@ -218,21 +148,22 @@ run_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 	struct worker *w = r->worker;
 	struct job *job = r->job;
 
-	(void)link;
 	r->job = NULL;
 	runner_set_state(r, RUNNER_IDLE);
 	if (reply->ok) {
-		w->n_ended++;
-		w->mean_us =
-		    worker_mean_us(w->mean_us, clock_mono_us() - job->since_us);
-		job_free(job);
+		run_done(r, job, reply);
 	} else if (reply->lost) {
 		/* Whether it committed is unknown. If it did, the claim is
 		 * gone, and giving it back does nothing. */
 		runner_set_state(r, RUNNER_CONNECTING);
 		job_release(job);
 	} else {
-		run_failed(r, job, &reply->error);
+		/* What it left in the session, locks above all, ends now. */
+		pg_query(link, &stmt_reset, NULL, NULL, NULL);
+		if (job->n > 1)
+			run_group_failed(job, &reply->error);
+		else
+			run_failed(r, job, &reply->error);
 	}
 	w->look = true;
 	worker_advance(w);
@@ -241,19 +172,37 @@ run_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 /* --- the start of a run --- */
 
 static void
+run_send_timeout(struct pg_link *link, int64_t timeout_ms)
+{
+	char timeout[32];
+
+	if (timeout_ms <= 0)
+		return;
+	snprintf(timeout, sizeof(timeout), "%" PRId64 "ms", timeout_ms);
+	pg_send(link, &stmt_timeout, (const char *[]){timeout});
+}
+
+static void
 run_job(struct runner *r, struct job *job)
 {
-	const char *values[] = {job->id, job->token};
-	char timeout[32];
-	const char *timeouts[] = {timeout};
+	const struct pg_stmt *stmt =
+	    job->n > 1 ? job->queue->group : job->queue->single;
 
 	r->job = job;
+	r->measures = r->warm == stmt;
+	r->warm = stmt;
 	runner_set_state(r, RUNNER_BUSY);
 	job_set_state(job, JOB_RUNNING);
-	snprintf(timeout, sizeof(timeout), "%" PRId64 "ms", job->timeout_ms);
-	if (job->timeout_ms > 0)
-		pg_send(r->link, &stmt_timeout, timeouts);
-	pg_send(r->link, job->handler, values);
+	if (job->n > 1) {
+		run_send_timeout(r->link, RUN_GROUP_TIMEOUT_MS);
+		pg_send(r->link, stmt,
+		    (const char *[]){
+			job->worker->child->birth->id, job->token});
+	} else {
+		pg_send(r->link, &stmt_reset, NULL);
+		run_send_timeout(r->link, job->timeout_ms);
+		pg_send(r->link, stmt, (const char *[]){job->id, job->token});
+	}
 	pg_sync(r->link, run_on_reply, r);
 }
 
@@ -262,7 +211,7 @@ run_impossible(struct job *job)
 {
 	char *message = mem_printf("handler \"%s\" of queue \"%s\" is not of "
 				   "the form schema.function",
-	    job->function, job->queue);
+	    job->queue->function, job->queue->name);
 	struct pg_error error = {"CH002", message, NULL, NULL, NULL};
 
 	job_fail(job, &error);
@@ -295,7 +244,7 @@ worker_run_concurrency(const struct worker *w)
 	int n = (int)w->conf->concurrency;
 	struct list *node;
 
-	if (w->n_runners == run_count(w, RUNNER_CONNECTING))
+	if (w->n_runners == runner_count(w, RUNNER_CONNECTING))
 		return 0;
 	LIST_FOREACH (node, &w->runners)
 		n -= LIST_ENTRY(node, struct runner, node)->failed;
@@ -333,76 +282,75 @@ run_on_stale(struct loop_timer *timer, void *arg)
 	worker_advance(w);
 }
 
+static bool
+run_may_start(const struct job *job)
+{
+	return job->n == 1 || job->worker->n_groups < WORKER_FAST_RUNNERS;
+}
+
+/* The oldest that may start now; NULL if none may. */
+static struct job *
+run_next(struct worker *w)
+{
+	struct list *n;
+
+	LIST_FOREACH (n, &w->jobs[JOB_WAITING]) {
+		struct job *job = LIST_ENTRY(n, struct job, node);
+
+		if (run_may_start(job))
+			return job;
+	}
+	return NULL;
+}
+
 /* As many on the way as jobs wait; one at least, so that the first job of a
  * quiet time does not wait for it. */
 static void
 run_open(struct worker *w)
 {
-	int wanted = w->n_jobs[JOB_WAITING];
-	int coming = run_count(w, RUNNER_CONNECTING);
+	int coming = runner_count(w, RUNNER_CONNECTING);
+	int groups = WORKER_FAST_RUNNERS - w->n_groups, wanted = 0;
+	struct list *n;
 
+	LIST_FOREACH (n, &w->jobs[JOB_WAITING])
+		wanted +=
+		    LIST_ENTRY(n, struct job, node)->n == 1 || groups-- > 0;
 	if (w->n_runners == 0 && wanted == 0 && !w->child->draining)
 		wanted = 1;
 	while (coming++ < wanted && w->n_runners < (int)w->conf->concurrency)
 		runner_open(w);
 }
 
+/* True if it went on to something else than waiting. */
+static bool
+run_start(struct worker *w, struct job *job)
+{
+	struct runner *r = runner_idle(w);
+
+	if (job->n == 1 && job->queue->single == NULL)
+		run_impossible(job);
+	else if (r != NULL)
+		run_job(r, job);
+	else
+		return false;
+	return true;
+}
+
 void
 worker_run_advance(struct worker *w)
 {
-	struct runner *r;
 	struct job *job;
 
-	while (w->n_jobs[JOB_WAITING] > 0) {
-		job = LIST_ENTRY(w->jobs[JOB_WAITING].next, struct job, node);
-		r = run_idle(w);
-		if (w->child->draining)
-			job_release(job);
-		else if (job->handler == NULL)
-			run_impossible(job);
-		else if (r != NULL)
-			run_job(r, job);
-		else
-			break;
-	}
+	if (w->child->draining)
+		while (w->n_jobs[JOB_WAITING] > 0)
+			job_release(LIST_ENTRY(
+			    w->jobs[JOB_WAITING].next, struct job, node));
+	while ((job = run_next(w)) != NULL && run_start(w, job))
+		continue;
 	if (worker_connected(w))
 		run_open(w);
 	if (w->n_jobs[JOB_WAITING] > 0 && !w->stale_timer.armed)
 		loop_timer_start(&w->stale_timer, RUN_STALE_MS);
-}
-
-/* --- the end --- */
-
-void
-worker_run_cancel(struct worker *w)
-{
-	char pid[16];
-	const char *values[] = {pid};
-	struct list *n;
-
-	LIST_FOREACH (n, &w->runners) {
-		struct runner *r = LIST_ENTRY(n, struct runner, node);
-
-		if (r->state != RUNNER_BUSY)
-			continue;
-		snprintf(pid, sizeof(pid), "%d", pg_link_backend_pid(r->link));
-		pg_query(w->child->control, &stmt_cancel, values, NULL, NULL);
-	}
-}
-
-/* The server notices a closed connection within
- * client_connection_check_interval and rolls back. */
-void
-worker_run_drop(struct worker *w)
-{
-	struct list *n, *next;
-
-	LIST_FOREACH_SAFE (n, next, &w->runners) {
-		struct runner *r = LIST_ENTRY(n, struct runner, node);
-
-		if (r->state == RUNNER_BUSY)
-			runner_close(r);
-	}
 }
 
 void

@@ -23,6 +23,8 @@ static const struct pg_stmt stmt_job_fail = { "job_fail",
 	"select chimp.job_fail($1, $2, $3, $4, $5, $6, $7)", 7 };
 static const struct pg_stmt stmt_job_release = { "job_release",
 	"select chimp.job_release($1, $2)", 2 };
+static const struct pg_stmt stmt_group_split = { "group_split",
+	"select jobs, tokens, timeouts_ms from chimp.group_split($1, $2)", 2 };
 /* clang-format on */
 
 static char *
@@ -50,24 +52,47 @@ job_release(struct job *job)
 	job->outcome = JOB_RELEASED;
 }
 
+void
+job_split(struct job *job)
+{
+	job_set_state(job, JOB_SETTLING);
+	job->outcome = JOB_SPLIT;
+}
+
+static void
+settle_say_failed(const struct job *job, const char *next)
+{
+	const char *queue = job->queue->name;
+
+	if (strcmp(next, "dead") == 0)
+		log_warn("job %s of queue %s failed for good: %s: %s", job->id,
+		    queue, job->sqlstate, job->message);
+	else if (strcmp(next, "retry") == 0)
+		log_info("job %s of queue %s failed and will be retried: %s: "
+			 "%s",
+		    job->id, queue, job->sqlstate, job->message);
+	else
+		log_debug("job %s of queue %s: %s", job->id, queue, next);
+}
+
 static void
 settle_told(struct job *job, const struct pg_reply *reply)
 {
-	const char *next;
-
-	if (job->outcome == JOB_RELEASED) {
-		log_debug("job %s of queue %s: released", job->id, job->queue);
-		return;
+	switch (job->outcome) {
+	case JOB_RELEASED:
+		log_debug(
+		    "job %s of queue %s: released", job->id, job->queue->name);
+		/* It is below the floor. */
+		job->worker->full_look_us = 0;
+		break;
+	case JOB_SPLIT:
+		job_new_rest(job->queue, job->worker, reply->results[0], 0);
+		break;
+	case JOB_FAILED:
+		job->worker->n_ended++;
+		settle_say_failed(job, pg_value(reply->results[0], 0, 0));
+		break;
 	}
-	job->worker->n_ended++;
-	next = pg_value(reply->results[0], 0, 0);
-	if (strcmp(next, "dead") == 0)
-		log_warn("job %s of queue %s failed for good: %s: %s", job->id,
-		    job->queue, job->sqlstate, job->message);
-	else
-		log_info("job %s of queue %s failed and will be retried: %s: "
-			 "%s",
-		    job->id, job->queue, job->sqlstate, job->message);
 }
 
 static void
@@ -75,8 +100,8 @@ settle_refused(struct job *job, const struct pg_error *error)
 {
 	struct worker *w = job->worker;
 
-	log_error("cannot settle job %s of queue %s: %s", job->id, job->queue,
-	    error->message);
+	log_error("cannot settle job %s of queue %s: %s", job->id,
+	    job->queue->name, error->message);
 	if (++job->refusals >= SETTLE_REFUSALS_MAX)
 		job->outcome = JOB_RELEASED;
 	loop_timer_start(&w->settle_timer, SETTLE_RETRY_MS);
@@ -98,7 +123,7 @@ settle_on_told(struct pg_link *link, struct pg_reply *reply, void *arg)
 		worker_look(w);
 	} else if (strcmp(reply->error.sqlstate, "CH001") == 0) {
 		log_info("job %s of queue %s is another's by now", job->id,
-		    job->queue);
+		    job->queue->name);
 		job_free(job);
 	} else {
 		settle_refused(job, &reply->error);
@@ -109,13 +134,26 @@ settle_on_told(struct pg_link *link, struct pg_reply *reply, void *arg)
 static void
 settle_tell(struct job *job)
 {
-	const char *values[] = {job->id, job->token, job->sqlstate,
-	    job->message, job->detail, job->hint, job->context};
+	struct pg_link *control = job->worker->child->control;
 
 	job->sent = true;
-	pg_query(job->worker->child->control,
-	    job->outcome == JOB_FAILED ? &stmt_job_fail : &stmt_job_release,
-	    values, settle_on_told, job);
+	switch (job->outcome) {
+	case JOB_FAILED:
+		pg_query(control, &stmt_job_fail,
+		    (const char *[]){job->id, job->token, job->sqlstate,
+			job->message, job->detail, job->hint, job->context},
+		    settle_on_told, job);
+		break;
+	case JOB_RELEASED:
+		pg_query(control, &stmt_job_release,
+		    (const char *[]){job->id, job->token}, settle_on_told, job);
+		break;
+	case JOB_SPLIT:
+		pg_query(control, &stmt_group_split,
+		    (const char *[]){job->worker->child->birth->id, job->token},
+		    settle_on_told, job);
+		break;
+	}
 }
 
 void

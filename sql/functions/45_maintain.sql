@@ -1,0 +1,158 @@
+-- Maintenance of queues: bounded steps, by whichever process has time. One at a
+-- time does it, and nobody waits for it.
+
+create or replace function chimp.count_done() returns void
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	m chimp.maintenance;
+	seen pg_snapshot := pg_current_snapshot();
+begin
+	select * into m from chimp.maintenance;
+	-- What is visible now and was not then: each end is counted once,
+	-- whatever the order of commits.
+	with new as (
+		select d.queue_id, sum(cardinality(d.jobs)) as n from (
+			select o.queue_id, o.jobs from chimp.job_done o
+			where o.xid >= pg_snapshot_xmax(m.snapshot) and pg_visible_in_snapshot(o.xid, seen)
+			union all
+			select o.queue_id, o.jobs from chimp.job_done o
+			where o.xid = any (array(select pg_snapshot_xip(m.snapshot)))
+			and pg_visible_in_snapshot(o.xid, seen)) d
+		group by d.queue_id
+	)
+	update chimp.queue_count c set done = c.done + n.n from new n where n.queue_id = c.queue_id;
+	-- Where nothing happens, nothing is written either.
+	if not found and m.kept_at > clock_timestamp() - interval '1 min' then
+		return;
+	end if;
+	update chimp.maintenance o set snapshot = seen, kept_at = clock_timestamp();
+end $$;
+
+create or replace function chimp.retain(max_rows int) returns int
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	q chimp.queue;
+	gone bigint[];
+	total int := 0;
+	counted pg_snapshot;
+	now timestamptz := clock_timestamp();
+begin
+	select m.snapshot into counted from chimp.maintenance m;
+	for q in select * from chimp.queue o order by random() loop
+		exit when total >= max_rows;
+		with old as (
+			delete from chimp.job_done d where d.ctid = any (array(
+				select o.ctid from chimp.job_done o
+				where o.queue_id = q.id and o.ended_at < now - q.retention_ms * interval '1 ms'
+				and pg_visible_in_snapshot(o.xid, counted)
+				order by o.ended_at limit max_rows / 10))
+			returning d.jobs
+		)
+		select coalesce(array_agg(u.id), '{}') into gone from old o, unnest(o.jobs) u (id);
+		if gone <> '{}' then
+			perform chimp.job_forget(gone);
+			update chimp.queue_count c set done = c.done - cardinality(gone) where c.queue_id = q.id;
+			total := total + cardinality(gone);
+		end if;
+		with old as (
+			delete from chimp.job_ended e where e.ctid = any (array(
+				select o.ctid from chimp.job_ended o
+				where o.queue_id = q.id and o.ended_at < now
+					- case o.state when 'dead' then q.retention_dead_ms else q.retention_ms end * interval '1 ms'
+				and o.ended_at < now
+					- least(q.retention_dead_ms, q.retention_ms) * interval '1 ms'
+				order by o.ended_at limit max_rows / 10 for update skip locked))
+			returning e.job_id
+		)
+		select coalesce(array_agg(o.job_id), '{}') into gone from old o;
+		if gone <> '{}' then
+			perform chimp.job_forget(gone);
+			total := total + cardinality(gone);
+		end if;
+	end loop;
+	delete from chimp.job_unique u where (u.queue_id, u.unique_key) in (
+		select o.queue_id, o.unique_key from chimp.job_unique o
+		where o.expires_at < now and not chimp.job_is_open(o.job_id)
+		limit max_rows / 10 for update skip locked);
+	return total;
+end $$;
+comment on function chimp.retain(int) is
+	'Delete about max_rows ended jobs whose retention is over, and unique keys that have expired; the number of jobs.';
+
+-- One piece of the walk that counts what has no cheaper count: ready, scheduled,
+-- dead and cancelled jobs, queue by queue. True at the end of a round.
+create or replace function chimp.walk(max_rows int) returns boolean
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+as $$
+declare
+	m chimp.maintenance;
+	n bigint;
+	rest int := max_rows;
+begin
+	select * into m from chimp.maintenance;
+	loop
+		if m.walk_state = 'ready' then
+			select count(*), (array_agg(r.rank))[count(*)], (array_agg(r.job_id))[count(*)]
+			into n, m.walk_rank, m.walk_job from (
+				select o.rank, o.job_id from chimp.job_ready o where o.queue_id = m.walk_queue
+				and (o.rank, o.job_id) > (m.walk_rank, m.walk_job)
+				order by o.rank, o.job_id limit rest) r;
+		elsif m.walk_state = 'scheduled' then
+			select count(*), (array_agg(r.run_at))[count(*)], (array_agg(r.job_id))[count(*)]
+			into n, m.walk_at, m.walk_job from (
+				select o.run_at, o.job_id from chimp.job_scheduled o where o.queue_id = m.walk_queue
+				and (o.run_at, o.job_id) > (m.walk_at, m.walk_job)
+				order by o.run_at, o.job_id limit rest) r;
+		else
+			select count(*), max(r.job_id) into n, m.walk_job from (
+				select o.job_id from chimp.job_ended o
+				where (o.queue_id, o.state) = (m.walk_queue, m.walk_state) and o.job_id > m.walk_job
+				order by o.job_id limit rest) r;
+		end if;
+		m.walk_n := m.walk_n + n;
+		rest := rest - n;
+		exit when rest <= 0;
+		update chimp.queue_count c set
+			ready = case m.walk_state when 'ready' then m.walk_n else c.ready end,
+			scheduled = case m.walk_state when 'scheduled' then m.walk_n else c.scheduled end,
+			dead = case m.walk_state when 'dead' then m.walk_n else c.dead end,
+			cancelled = case m.walk_state when 'cancelled' then m.walk_n else c.cancelled end
+		where c.queue_id = m.walk_queue and m.walk_n <> case m.walk_state when 'ready' then c.ready
+			when 'scheduled' then c.scheduled when 'dead' then c.dead else c.cancelled end;
+		m.walk_n := 0;
+		m.walk_rank := -2147483648;
+		m.walk_at := '-infinity';
+		m.walk_job := 0;
+		m.walk_state := case m.walk_state when 'ready' then 'scheduled' when 'scheduled' then 'dead'
+			when 'dead' then 'cancelled' else 'ready' end;
+		if m.walk_state = 'ready' then
+			m.walk_queue := coalesce((select min(q.id) from chimp.queue q where q.id > m.walk_queue), 0);
+			if m.walk_queue = 0 then
+				m.walked_at := clock_timestamp();
+				exit;
+			end if;
+		end if;
+	end loop;
+	update chimp.maintenance o set walked_at = m.walked_at, walk_queue = m.walk_queue,
+		walk_state = m.walk_state, walk_rank = m.walk_rank, walk_at = m.walk_at,
+		walk_job = m.walk_job, walk_n = m.walk_n;
+	return m.walk_queue = 0;
+end $$;
+
+create or replace function chimp.maintain(max_rows int default 10000) returns boolean
+language plpgsql as $$
+declare
+	busy boolean;
+begin
+	if not pg_try_advisory_xact_lock(hashtext('chimp.maintain')) then
+		return false;
+	end if;
+	perform chimp.count_done();
+	busy := chimp.retain(max_rows) >= max_rows / 10;
+	return not chimp.walk(max_rows) or busy;
+end $$;
+comment on function chimp.maintain(int) is
+	'A step of maintenance, bounded by max_rows: counts, retention. True: there is more to do. False too when another process is at it.';

@@ -1,0 +1,44 @@
+/*
+ * Runners: up to `concurrency` connections, each of which runs one claim at a
+ * time, opened when jobs wait. Between worker_runner.c, which has the
+ * connections, and worker_run.c, which has what runs on them.
+ */
+#ifndef CHIMP_ROLES_WORKER_RUNNER_H
+#define CHIMP_ROLES_WORKER_RUNNER_H
+
+#include "roles/worker/worker.h"
+
+enum runner_state {
+	RUNNER_CONNECTING, /* or waiting for its next attempt */
+	RUNNER_IDLE,
+	RUNNER_BUSY
+};
+
+struct runner {
+	struct list node; /* the last used first */
+	struct worker *worker;
+	struct pg_link *link;
+	enum runner_state state;
+	bool failed;     /* RUNNER_CONNECTING, not for the first time */
+	struct job *job; /* RUNNER_BUSY */
+	/* What it ran last. The first run of another statement has plans to
+	 * make, and says little of those that follow. */
+	const struct pg_stmt *warm;
+	bool measures;   /* RUNNER_BUSY: the run is none of those */
+	int64_t born_ms; /* CLOCK_MONOTONIC */
+	int64_t used_ms;
+};
+
+/* The one function that changes a runner's state. */
+void runner_set_state(struct runner *r, enum runner_state state);
+
+void runner_open(struct worker *w);
+
+/* A job that it runs becomes one to be given back (run_on_reply). */
+void runner_close(struct runner *r);
+
+/* How many are in a state; one that is idle, NULL if none is. */
+int runner_count(const struct worker *w, enum runner_state state);
+struct runner *runner_idle(struct worker *w);
+
+#endif
