@@ -92,7 +92,7 @@ def test_an_idle_worker_starts_a_delayed_job_when_it_is_due(jobs, figure):
     ended(jobs, job)
     ran_at = jobs.value("select at from t.ran")
     assert ran_at >= due
-    figure("due to done of a delayed job", (ran_at - due).total_seconds() * 1000, "ms", 20)
+    figure("due to done of a delayed job", (ran_at - due).total_seconds() * 1000, "ms", 100)
 
 
 def test_g08_a_failed_job_is_retried_after_its_delay(jobs):
