@@ -70,9 +70,16 @@ begin
 	end loop;
 end $$;
 
--- Each call under a savepoint of its own, so that a job that fails takes no
--- other with it.
-create procedure bench.drain_noop(batch int) language plpgsql as $$
+-- bench.drain_noop and bench.drain_insert: each call under a savepoint of its own,
+-- so that a job that fails takes no other with it. The handler's name stands in the
+-- source, for a call by EXECUTE would cost more than the loop.
+do $make$
+declare
+	handler text;
+begin
+	foreach handler in array array['noop', 'insert'] loop
+		execute format($create$
+create procedure bench.drain_%1$s(batch int) language plpgsql as $$
 declare
 	job record;
 	result jsonb;
@@ -88,38 +95,14 @@ begin
 		loop
 			n := n + 1;
 			begin
-				result := bench.noop(job.payload);
+				result := bench.%1$s(job.payload);
 			exception when others then
-				raise warning '%', sqlerrm;
+				raise warning '%%', sqlerrm;
 			end;
 		end loop;
 		exit when n = 0;
 		commit;
 	end loop;
-end $$;
-
-create procedure bench.drain_insert(batch int) language plpgsql as $$
-declare
-	job record;
-	result jsonb;
-	n int;
-begin
-	loop
-		n := 0;
-		for job in
-			delete from bench.raw r using (
-				select o.id from bench.raw o order by o.id
-				limit batch for update skip locked) d
-			where r.id = d.id returning r.payload
-		loop
-			n := n + 1;
-			begin
-				result := bench.insert(job.payload);
-			exception when others then
-				raise warning '%', sqlerrm;
-			end;
-		end loop;
-		exit when n = 0;
-		commit;
+end $$ $create$, handler);
 	end loop;
-end $$;
+end $make$;

@@ -7,14 +7,15 @@
 -- for an empty table walks over all that is and was in a full one. "jit" goes with
 -- it: where only a sequential scan is left, its price would have it compiled.
 
-create or replace function chimp.wake_workers(queue text, wake regclass) returns void
+create or replace function chimp.wake_workers(q chimp.queue) returns void
 language plpgsql as $$
 begin
 	-- A pending NOTIFY takes a cluster-wide lock at commit: only when a
 	-- consumer said that it sleeps. The flag is read now and not at commit;
 	-- the consumers' short re-looks find what slips through.
-	if pg_sequence_last_value(wake) = 2 then
-		perform pg_notify('chimp_work', queue);
+	-- A paused queue wakes them when it is resumed.
+	if q.paused_at is null and pg_sequence_last_value(q.wake) = 2 then
+		perform pg_notify('chimp_work', q.name);
 	end if;
 end $$;
 
@@ -56,7 +57,7 @@ begin
 	else
 		insert into chimp.job_ready (queue_id, rank, job_id) values (q.id, -priority, id);
 	end if;
-	perform chimp.wake_workers(q.name, q.wake);
+	perform chimp.wake_workers(q);
 end $$;
 comment on function chimp.job_to_ready(chimp.queue, bigint, int, timestamptz) is
 	'Put a job that is in no table into ready, or into scheduled when run_at is in the future.';

@@ -65,8 +65,8 @@ begin
 	if not found then
 		q := chimp.queue_get(queue);     -- says what is wrong
 	end if;
-	if max_attempts < 1 or delay < interval '0' or timeout < interval '1 ms' then
-		raise exception 'chimp.enqueue: max_attempts must be at least 1, delay not negative, timeout at least 1 ms'
+	if max_attempts < 1 or delay < interval '0' or timeout < interval '1 ms' or not isfinite(run_at) then
+		raise exception 'chimp.enqueue: max_attempts must be at least 1, delay not negative, timeout at least 1 ms, run_at finite'
 			using errcode = '22023';
 	end if;
 	if q.max_ready > 0 then
@@ -91,7 +91,7 @@ begin
 	if ordering_key is null and delay is null and run_at is null then
 		-- What most jobs are, without another call.
 		insert into chimp.job_ready (queue_id, rank, job_id) values (q.id, -j.priority, j.id);
-		if pg_sequence_last_value(q.wake) = 2 then
+		if q.paused_at is null and pg_sequence_last_value(q.wake) = 2 then
 			perform pg_notify('chimp_work', queue);
 		end if;
 	else
@@ -121,7 +121,7 @@ begin
 		select q.id, -q.priority, j.id from jobs j
 	)
 	select j.id from jobs j;
-	perform chimp.wake_workers(q.name, q.wake);
+	perform chimp.wake_workers(q);
 end $$;
 comment on function chimp.enqueue_many(text, jsonb[]) is
 	'Put many jobs into a queue in one statement; returns their ids in order.';

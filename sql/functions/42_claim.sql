@@ -82,10 +82,10 @@ begin
 	return greatest(n, 0);
 end $$;
 comment on function chimp.queue_allowance(chimp.queue, int) is
-	'How many jobs of a queue may be claimed now, by its concurrency and rate over all nodes. With either, the caller is alone at it until its commit.';
+	'How many jobs of a queue may be claimed now, by its concurrency and rate over all nodes. With either, the caller is alone at it until its commit. A start is the moment at which job_begin gives a job to its handler.';
 
 create or replace function chimp.claim_queue(process uuid, q chimp.queue, floor bigint, group_max int, max_jobs int)
-returns table (token bigint, jobs bigint[], top bigint)
+returns table (token bigint, jobs bigint[], top bigint, timeout_ms bigint)
 language plpgsql
 -- The planner does not know the limit, and takes a tenth of the table for it.
 set enable_seqscan = off set enable_bitmapscan = off set jit = off
@@ -122,7 +122,10 @@ begin
 		insert into chimp.job_claim (token, process_id, queue_id, jobs)
 		select c.token, $1, q.id, c.jobs from chunks c
 	)
-	select c.token, c.jobs, c.top from chunks c order by c.token;
+	-- A time-out of its own has a job that runs alone (group_jobs).
+	select c.token, c.jobs, c.top, coalesce((select j.timeout_ms from chimp.job j
+		where j.id = c.jobs[1] and cardinality(c.jobs) = 1), q.timeout_ms)
+	from chunks c order by c.token;
 end $$;
 
 create or replace function chimp.claim(process uuid, queues int[], max_claims int,
@@ -151,7 +154,7 @@ begin
 	end if;
 	-- In random order and equal shares, so that no queue starves another.
 	for c in
-		select u.id, coalesce(u.floor, 0) as floor, coalesce(u.grp, 1) as grp,
+		select o as queue, coalesce(u.floor, 0) as floor, coalesce(u.grp, 1) as grp,
 			coalesce(u.most, 1000000) as most, due.yes as due,
 			count(*) over () - row_number() over () + 1 as queues_left
 		from unnest($2, $4, $5, $6) as u (id, grp, most, floor)
@@ -166,36 +169,32 @@ begin
 		order by random()
 	loop
 		if wanted <= 0 or c.most <= 0 then
-			ended := array_remove(ended, c.id);
+			ended := array_remove(ended, (c.queue).id);
 			continue;
 		end if;
-		select * into q from chimp.queue o where o.id = c.id;
+		q := c.queue;
 		promoted := c.due and chimp.promote(q.id) > 0;
-		size := least(c.grp, q.group_max);
-		share := chimp.queue_allowance(q, 
+		-- What a rate has counted as one start is not to be started twice.
+		group_max := case when q.rate_count > 0 then 1 else q.group_max end;
+		size := least(c.grp, group_max);
+		share := chimp.queue_allowance(q,
 			least(c.most, ceil(wanted::numeric / c.queues_left)::int) * size);
 		if share = 0 then
-			ended := array_remove(ended, c.id);
+			ended := array_remove(ended, q.id);
 			continue;
 		end if;
 		queue_id := q.id;
 		queue := q.name;
 		handler := q.handler;
-		group_max := q.group_max;
 		found_here := 0;
 		claims := 0;
-		for token, jobs, top in
-			select t.token, t.jobs, t.top
+		for token, jobs, top, timeout_ms in
+			select t.token, t.jobs, t.top, t.timeout_ms
 			from chimp.claim_queue($1, q, case when promoted then 0 else c.floor end, size, share) t
 		loop
 			found_here := found_here + cardinality(jobs);
 			claims := claims + 1;
 			floor := coalesce(top, 0);
-			timeout_ms := q.timeout_ms;
-			if cardinality(jobs) = 1 then
-				select coalesce(j.timeout_ms, q.timeout_ms) into timeout_ms
-				from chimp.job j where j.id = jobs[1];
-			end if;
 			return next;
 		end loop;
 		wanted := wanted - claims;
@@ -204,7 +203,7 @@ begin
 			values (q.id, clock_timestamp(), found_here);
 		end if;
 		if found_here = share then
-			ended := array_remove(ended, c.id);
+			ended := array_remove(ended, q.id);
 			-- Only at a change: setval writes WAL.
 			if pg_sequence_last_value(q.wake) = 2 then
 				perform setval(q.wake, 1);

@@ -31,24 +31,16 @@ begin
 	if pg_my_temp_schema() <> 0 and exists (select from pg_class c where c.relnamespace = pg_my_temp_schema()) then
 		discard temp;
 	end if;
+	reset role;                              -- which "reset all" leaves
 	reset all;
 end $$;
 comment on function chimp.session_reset() is
-	'Undo what an earlier job has done to this session: settings, advisory locks, temporary tables.';
+	'Undo what an earlier job has done to this session: role, settings, advisory locks, temporary tables.';
 
-create or replace function chimp.now_us() returns bigint
-language sql volatile as $$
-	select (extract(epoch from clock_timestamp()) * 1000000)::bigint
+create or replace function chimp.to_us(at timestamptz) returns bigint
+language sql immutable parallel safe as $$
+	select (extract(epoch from at) * 1000000)::bigint
 $$;
-
-create or replace function chimp.check_start(q chimp.queue, c chimp.job_claim) returns void
-language plpgsql as $$
-begin
-	if q.rate_count > 0 and c.claimed_at < clock_timestamp() - interval '100 ms' then
-		raise exception 'queue "%": its rate gave these jobs a start that has passed', q.name
-			using errcode = 'CH008';
-	end if;
-end $$;
 
 -- One job -------------------------------------------------------------------------
 
@@ -58,16 +50,19 @@ set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	c chimp.job_claim;
 	q chimp.queue;
+	begun timestamptz := clock_timestamp();
 begin
 	select * into c from chimp.job_claim o where o.token = $2 and o.jobs = array[$1];
 	if not found then
 		perform chimp.stale('job', job, token);
 	end if;
 	select * into q from chimp.queue o where o.id = c.queue_id;
-	if q.rate_count > 0 then
-		perform chimp.check_start(q, c);
+	-- Later than queue_allowance allows for.
+	if q.rate_count > 0 and c.claimed_at < begun - interval '100 ms' then
+		raise exception 'queue "%": its rate gave this job a start that has passed', q.name
+			using errcode = 'CH008';
 	end if;
-	perform set_config('chimp.job', job || ' ' || token || ' ' || chimp.now_us(), true);
+	perform set_config('chimp.job', job || ' ' || token || ' ' || chimp.to_us(begun), true);
 	return (select j.payload from chimp.job j where j.id = job);
 end $$;
 comment on function chimp.job_begin(bigint, bigint) is
@@ -79,7 +74,7 @@ set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	c chimp.job_claim;
 	j chimp.job;
-	took_us bigint := chimp.now_us() - split_part(current_setting('chimp.job', true), ' ', 3)::bigint;
+	took_us bigint := chimp.to_us(clock_timestamp()) - split_part(current_setting('chimp.job', true), ' ', 3)::bigint;
 begin
 	-- The fence: a claim that was released meanwhile is gone, and this raises,
 	-- so that everything the handler wrote is rolled back.
@@ -108,17 +103,11 @@ language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	c chimp.job_claim;
-	q chimp.queue;
 begin
 	perform chimp.session_reset();
 	select * into c from chimp.job_claim o where o.token = $2 and o.process_id = $1;
 	if not found then
-		raise exception 'claim % is stale', token using errcode = 'CH001',
-			detail = 'The lease ended or the work was released; another process may own it.';
-	end if;
-	select * into q from chimp.queue o where o.id = c.queue_id;
-	if q.rate_count > 0 then
-		perform chimp.check_start(q, c);
+		perform chimp.stale('claim', token, token);
 	end if;
 	return c;
 end $$;
@@ -132,7 +121,7 @@ begin
 	-- The fence, as in job_done. A job that was cancelled is not in it any more.
 	delete from chimp.job_claim o where o.token = c.token and o.jobs = c.jobs;
 	if not found then
-		raise exception 'claim % is stale', c.token using errcode = 'CH001';
+		perform chimp.stale('claim', c.token, c.token);
 	end if;
 	insert into chimp.job_done (bucket, queue_id, process_id, started_at, jobs, results)
 	select u.id >> 10, c.queue_id, c.process_id, $2, array_agg(u.id order by u.n),
@@ -168,7 +157,7 @@ declare
 begin
 	select * into c from chimp.job_claim o where o.token = $2 and o.process_id = $1 for update;
 	if not found then
-		raise exception 'claim % is stale', token using errcode = 'CH001';
+		perform chimp.stale('claim', token, token);
 	end if;
 	return query select * from chimp.group_end(c, null, '{}', '{}', '{}');
 end $$;
@@ -191,6 +180,7 @@ language plpgsql as $make$
 declare
 	-- Compiled with the handler's name in it, so that a call costs what a call
 	-- costs; plpgsql keeps its plan, which EXECUTE would make anew.
+	handler regprocedure := to_regprocedure(q.handler || '(jsonb)');
 	body text := format($body$
 declare
 	c chimp.job_claim := chimp.group_begin(process, token);
@@ -245,8 +235,12 @@ begin
 	took_us := (extract(epoch from now - begun) * 1000000)::bigint;
 	slowest_us := (extract(epoch from slowest) * 1000000)::bigint;
 	return next;
-end $body$, to_regprocedure(q.handler || '(jsonb)')::regproc::text);
+end $body$, (select format('%I.%I', n.nspname, p.proname)
+		from pg_proc p join pg_namespace n on n.oid = p.pronamespace where p.oid = handler));
 begin
+	if handler is null then
+		raise exception 'queue "%": function %(jsonb) does not exist', q.name, q.handler using errcode = 'CH002';
+	end if;
 	-- Not at every start of a node: it has all sessions plan anew.
 	if body = (select p.prosrc from pg_proc p
 		where p.oid = to_regprocedure(format('chimp.run_%s(uuid, bigint, interval)', q.id))) then

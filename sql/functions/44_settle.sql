@@ -36,7 +36,7 @@ begin
 	-- A row would be seen when the handler has ended. The worker that gets
 	-- this message writes it at once.
 	raise info '%', progress using errcode = 'CHP01',
-		detail = split_part(current_setting('chimp.job', true), ' ', 1);
+		detail = split_part(coalesce(current_setting('chimp.job', true), ''), ' ', 1);
 end $$;
 comment on function chimp.progress(jsonb) is
 	'In a job''s handler: say how far it is, for chimp.jobs.progress; seen while it runs, kept whatever comes of it.';
@@ -153,7 +153,7 @@ begin
 	perform chimp.job_interrupted(gone);
 	insert into chimp.job_ready (queue_id, rank, job_id)
 	select j.queue_id, -j.priority, j.id from chimp.job j where j.id = any (gone);
-	perform chimp.wake_workers(q.name, q.wake) from chimp.queue q
+	perform chimp.wake_workers(q) from chimp.queue q
 	where q.id in (select j.queue_id from chimp.job j where j.id = any (gone));
 	return cardinality(gone);
 end $$;
@@ -203,23 +203,26 @@ declare
 	c chimp.job_claim;
 	found_it boolean;
 begin
-	with ready as (
-		delete from chimp.job_ready r
-		where (r.queue_id, r.rank, r.job_id) = (j.queue_id, -j.priority, j.id) returning 1
-	), scheduled as (
-		delete from chimp.job_scheduled s where s.job_id = j.id returning 1
-	), held as (
-		delete from chimp.job_held h
-		where (h.queue_id, h.ordering_key, h.job_id) = (j.queue_id, j.ordering_key, j.id) returning 1
-	)
-	select true into found_it
-	from (table ready union all table scheduled union all table held) u limit 1;
-	if found_it is null then
+	-- Again when it has moved from one table to another between two looks.
+	loop
+		with ready as (
+			delete from chimp.job_ready r
+			where (r.queue_id, r.rank, r.job_id) = (j.queue_id, -j.priority, j.id) returning 1
+		), scheduled as (
+			delete from chimp.job_scheduled s where s.job_id = j.id returning 1
+		), held as (
+			delete from chimp.job_held h
+			where (h.queue_id, h.ordering_key, h.job_id) = (j.queue_id, j.ordering_key, j.id) returning 1
+		)
+		select true into found_it
+		from (table ready union all table scheduled union all table held) u limit 1;
+		exit when found_it;
 		c := chimp.cancel_claimed(j.id, j.queue_id);
-		if c.token is null then
+		exit when c.token is not null;
+		if not chimp.job_is_open(j.id) then
 			return false;
 		end if;
-	end if;
+	end loop;
 	perform chimp.job_end(j, c, 'cancelled', null);
 	return true;
 end $$;
@@ -284,11 +287,15 @@ declare
 begin
 	select count(*) filter (where chimp.retry(d.job_id)) into n from (
 		select e.job_id from chimp.job_ended e
-		where e.queue_id = q.id and e.state = 'dead' order by e.job_id limit max_jobs) d;
+		where e.queue_id = q.id and e.state = 'dead' and not exists (
+			select from chimp.job j join chimp.job_unique u
+			on (u.queue_id, u.unique_key) = (j.queue_id, j.unique_key) and u.job_id <> j.id
+			where j.id = e.job_id)
+		order by e.job_id limit max_jobs) d;
 	return n;
 end $$;
 comment on function chimp.redrive(text, int) is
-	'Make up to max_jobs dead jobs of a queue ready again, the oldest first; how many. CH002: unknown queue.';
+	'Make up to max_jobs dead jobs of a queue ready again, the oldest first, but those whose unique key another job has by now; how many. CH002: unknown queue.';
 
 create or replace function chimp.job_forget(jobs bigint[]) returns void
 language sql as $$

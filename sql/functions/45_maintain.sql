@@ -22,64 +22,65 @@ begin
 		group by d.queue_id
 	)
 	update chimp.queue_count c set done = c.done + n.n from new n where n.queue_id = c.queue_id;
-	-- Where nothing happens, nothing is written either.
+	-- What is not counted yet is little: the view adds it.
 	if not found and m.kept_at > clock_timestamp() - interval '1 min' then
 		return;
 	end if;
 	update chimp.maintenance o set snapshot = seen, kept_at = clock_timestamp();
 end $$;
 
-create or replace function chimp.retain(max_rows int) returns int
+create or replace function chimp.retain(max_jobs int) returns int
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
-	q chimp.queue;
-	gone bigint[];
-	total int := 0;
-	counted pg_snapshot;
+	done bigint[];
+	ended bigint[];
 	now timestamptz := clock_timestamp();
 begin
-	select m.snapshot into counted from chimp.maintenance m;
-	for q in select * from chimp.queue o order by random() loop
-		exit when total >= max_rows;
-		with old as (
-			delete from chimp.job_done d where d.ctid = any (array(
-				select o.ctid from chimp.job_done o
-				where o.queue_id = q.id and o.ended_at < now - q.retention_ms * interval '1 ms'
-				and pg_visible_in_snapshot(o.xid, counted)
-				order by o.ended_at limit max_rows / 10))
-			returning d.jobs
-		)
-		select coalesce(array_agg(u.id), '{}') into gone from old o, unnest(o.jobs) u (id);
-		if gone <> '{}' then
-			perform chimp.job_forget(gone);
-			update chimp.queue_count c set done = c.done - cardinality(gone) where c.queue_id = q.id;
-			total := total + cardinality(gone);
-		end if;
-		with old as (
-			delete from chimp.job_ended e where e.ctid = any (array(
-				select o.ctid from chimp.job_ended o
-				where o.queue_id = q.id and o.ended_at < now
-					- case o.state when 'dead' then q.retention_dead_ms else q.retention_ms end * interval '1 ms'
-				and o.ended_at < now
-					- least(q.retention_dead_ms, q.retention_ms) * interval '1 ms'
-				order by o.ended_at limit max_rows / 10 for update skip locked))
-			returning e.job_id
-		)
-		select coalesce(array_agg(o.job_id), '{}') into gone from old o;
-		if gone <> '{}' then
-			perform chimp.job_forget(gone);
-			total := total + cardinality(gone);
-		end if;
-	end loop;
+	-- Rows have up to 32 jobs: as many as make max_jobs, of all queues in
+	-- random order, and only what is counted, so that it can be taken off.
+	with old as (
+		delete from chimp.job_done d where d.ctid = any (array(
+			select s.ctid from (
+				select o.ctid, sum(o.n) over (order by q.turn, o.ended_at rows unbounded preceding) as n
+				from (select random() as turn, x.id, x.retention_ms from chimp.queue x) q
+				cross join lateral (
+					select j.ctid, j.ended_at, cardinality(j.jobs) as n
+					from chimp.job_done j, chimp.maintenance m
+					where j.queue_id = q.id and j.ended_at < now - q.retention_ms * interval '1 ms'
+					and pg_visible_in_snapshot(j.xid, m.snapshot)
+					order by j.ended_at limit max_jobs) o) s
+			where s.n <= max_jobs))
+		returning d.queue_id, d.jobs
+	), counted as (
+		update chimp.queue_count c set done = c.done - o.n
+		from (select x.queue_id, sum(cardinality(x.jobs)) as n from old x group by x.queue_id) o
+		where c.queue_id = o.queue_id
+	)
+	select coalesce(array_agg(u.id), '{}') into done from old o, unnest(o.jobs) u (id);
+	with old as (
+		delete from chimp.job_ended e where e.ctid = any (array(
+			select o.ctid from chimp.queue q
+			cross join lateral (values ('dead', q.retention_dead_ms), ('cancelled', q.retention_ms)) k (state, ms)
+			cross join lateral (
+				select j.ctid from chimp.job_ended j
+				where (j.queue_id, j.state) = (q.id, k.state) and j.ended_at < now - k.ms * interval '1 ms'
+				order by j.ended_at limit max_jobs for update skip locked) o
+			limit max_jobs))
+		returning e.job_id
+	)
+	select coalesce(array_agg(o.job_id), '{}') into ended from old o;
+	if done || ended <> '{}' then
+		perform chimp.job_forget(done || ended);
+	end if;
 	delete from chimp.job_unique u where (u.queue_id, u.unique_key) in (
 		select o.queue_id, o.unique_key from chimp.job_unique o
 		where o.expires_at < now and not chimp.job_is_open(o.job_id)
-		limit max_rows / 10 for update skip locked);
-	return total;
+		limit max_jobs for update skip locked);
+	return cardinality(done) + cardinality(ended);
 end $$;
 comment on function chimp.retain(int) is
-	'Delete about max_rows ended jobs whose retention is over, and unique keys that have expired; the number of jobs.';
+	'Delete up to max_jobs jobs that are done, as many that ended otherwise, and as many unique keys, whose time is over; the number of jobs.';
 
 -- One piece of the walk that counts what has no cheaper count: ready, scheduled,
 -- dead and cancelled jobs, queue by queue. True at the end of a round.
@@ -151,7 +152,9 @@ begin
 		return false;
 	end if;
 	perform chimp.count_done();
-	busy := chimp.retain(max_rows) >= max_rows / 10;
+	-- Deleting a job costs more than counting one, and whoever asks has other
+	-- things to do on this connection: some 20 ms together.
+	busy := chimp.retain(max_rows / 5) >= max_rows / 10;
 	return not chimp.walk(max_rows) or busy;
 end $$;
 comment on function chimp.maintain(int) is

@@ -8,7 +8,7 @@ drop view if exists chimp.jobs, chimp.queues;
 drop function if exists chimp.job_to_ready(chimp.queue, bigint, int, int, int, timestamptz),
 	chimp.promote(int), chimp.claim_queue(uuid, int, int), chimp.claim(uuid, int[], int),
 	chimp.job_close(bigint, int), chimp.job_dead(chimp.job_claim, jsonb),
-	chimp.job_done(bigint, bigint, jsonb);
+	chimp.job_done(bigint, bigint, jsonb), chimp.wake_workers(text, regclass);
 
 -- Policies --------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ alter table chimp.job_ended
 	add constraint job_ended_not_done check (state <> 'done');
 drop index chimp.job_ended_dead;
 create index job_ended_state on chimp.job_ended (queue_id, state, job_id);
-create index job_ended_retention on chimp.job_ended (queue_id, ended_at);
+create index job_ended_retention on chimp.job_ended (queue_id, state, ended_at);
 
 -- Keys and limits -------------------------------------------------------------
 

@@ -154,6 +154,38 @@ def test_g15_a_role_reaches_no_other(cluster, queue):
         admin.close()
 
 
+def test_a_run_leaves_nothing_in_the_session_for_the_next(cluster, queue):
+    """Alone as well: what outlives a transaction ends before the next one."""
+    admin = cluster.connect("postgres")
+    rows(admin, "create role somebody_else")
+    rows(admin, "grant somebody_else to app")
+    try:
+        group = Group(queue, [{}])
+        admin_here = queue.connect()
+        for leave in ("set work_mem = '64kB'", "create temporary table x (a int)",
+                      "select pg_advisory_lock(5)", "set role somebody_else"):
+            rows(group.connection, leave)
+        rows(admin_here, "grant usage on schema chimp to somebody_else")
+        rows(group.connection, "select chimp.session_reset()")
+        assert rows(group.connection, "select current_setting('work_mem'), to_regclass('pg_temp.x'),"
+                    " current_user = session_user, (select count(*) from pg_locks"
+                    " where locktype = 'advisory' and pid = pg_backend_pid())") == [
+                        ("4MB", None, True, 0)]
+    finally:
+        group.connection.close()
+        rows(admin_here, "revoke usage on schema chimp from somebody_else")
+        rows(admin, "drop role somebody_else")
+        admin.close()
+
+
+def test_a_queue_without_its_handler_is_refused(queue):
+    """It would end its jobs as done, without a call."""
+    with pytest.raises(psycopg2.Error) as raised:
+        queue.rows("select chimp.queue_put('r', chimp.registration.definition"
+                   " || '{\"sql\": \"t.gone\"}') from chimp.registration where kind = 'queue'")
+    assert raised.value.pgcode == "CH002"
+
+
 def test_g15_deferred_constraints_reach_no_other(queue):
     """The violation comes at the commit: nobody can tell whose it was."""
     group = Group(queue, [{}, {"do": "insert into t.child values (1)"}, {}])

@@ -12,7 +12,8 @@ create schema t;
 create table t.ran (job bigint, queue text, begun timestamptz, ended timestamptz, key text);
 create function t.run(input jsonb) returns jsonb language plpgsql as $$
 declare
-    begun timestamptz := clock_timestamp();
+    -- When the database gave it to its handler (chimp.job_begin).
+    begun timestamptz := to_timestamp(split_part(current_setting('chimp.job'), ' ', 3)::bigint / 1000000.0);
 begin
     perform pg_sleep((input ->> 'sleep')::float);
     insert into t.ran values ((chimp.job() ->> 'id')::bigint, chimp.job() ->> 'queue', begun,
@@ -154,7 +155,7 @@ def test_counts_need_no_scan_and_are_right(run, database):
 
 
 @pytest.mark.parametrize("more", [
-    {"delay": "-1 s"}, {"max_attempts": 0}, {"timeout": "0 s"}])
+    {"delay": "-1 s"}, {"max_attempts": 0}, {"timeout": "0 s"}, {"run_at": "infinity"}])
 def test_nonsense_is_refused(run, database, more):
     run("")
     with pytest.raises(psycopg2.Error) as raised:

@@ -22,6 +22,11 @@ begin
         when 'progress' then
             perform chimp.progress('{"percent": 40}');
             perform pg_sleep(2);
+        when 'much' then
+            for i in 1..20000 loop
+                perform chimp.progress(jsonb_build_object('n', i));
+            end loop;
+            perform pg_sleep(2);
         else perform pg_sleep(coalesce((input ->> 'sleep')::float, 0));
     end case;
     return input;
@@ -135,3 +140,45 @@ def test_g11_retry_gives_back_a_unique_key_only_when_it_is_free(node, database):
         database.value("select chimp.retry(%s)", first)
     assert raised.value.pgcode == "CH003"
     assert job(database, first)[0] == "dead"
+
+
+def test_redrive_leaves_out_whose_unique_key_is_another_s(node, database):
+    ids = [database.value("select chimp.enqueue('q', '{\"say\": \"fail\"}', unique_key => %s)", key)
+           for key in ("a", "b")]
+    for id in ids:
+        ended(database, id)
+    database.rows("select chimp.pause('q')")
+    database.value("select chimp.enqueue('q', '{}', unique_key => 'a')")
+    assert database.value("select chimp.redrive('q')") == 1
+    assert [job(database, id)[0] for id in ids] == ["dead", "ready"]
+
+
+def test_progress_said_without_a_pause_ends_with_the_last(node, database):
+    """And is bounded: one statement at a time tells it."""
+    id = enqueue(database, '{"say": "much"}')
+    until(lambda: database.value("select progress from chimp.jobs where id = %s and"
+                                 " state = 'running'", id) == {"n": 20000}, "it says how far",
+          timeout=30)
+    assert ended(database, id)[0] == "done"
+    # Outside of a job nobody hears it, and nothing breaks.
+    assert database.value("select chimp.progress('1') is null") is False
+
+
+def test_a_paused_queue_wakes_nobody(node, database):
+    listener = database.connect()
+    listener.cursor().execute("listen chimp_work")
+    database.rows("select chimp.pause('q')")
+    # The workers sleep, and want to be woken.
+    until(lambda: database.value("select pg_sequence_last_value(wake) from chimp.queue"
+                                 " where name = 'q'") == 2, "they sleep")
+    enqueue(database)
+    database.rows("select chimp.enqueue_many('q', array['{}'::jsonb])")
+    database.rows("select chimp.resume('q')")
+
+    def heard():
+        listener.poll()
+        return [n.payload for n in listener.notifies]
+
+    until(heard, "the listener hears of it")
+    # In the order of their commits: of the enqueues there was none.
+    assert heard() == ["q"]

@@ -23,7 +23,8 @@
 
 static const struct pg_stmt session_hello = {.sql = "select 1"};
 
-/* What the URL has as `options`; "" if nothing. */
+/* What the URL has as `options`, or else the environment, as libpq reads them;
+ * "" if nothing. */
 static char *
 session_own_options(const char *conninfo)
 {
@@ -34,7 +35,10 @@ session_own_options(const char *conninfo)
 		if (strcmp(o->keyword, "options") == 0 && o->val != NULL)
 			found = mem_strdup(o->val);
 	PQconninfoFree(all);
-	return found != NULL ? found : mem_strdup("");
+	if (found == NULL)
+		found =
+		    mem_strdup(getenv("PGOPTIONS") ? getenv("PGOPTIONS") : "");
+	return found;
 }
 
 char *

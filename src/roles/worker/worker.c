@@ -128,7 +128,7 @@ static void
 worker_cancelled(struct worker *w, const char *token)
 {
 	if (worker_connected(w))
-		worker_run_cancel_claim(w, token);
+		worker_run_cancel(w, token);
 }
 
 static void
@@ -167,7 +167,7 @@ worker_abandon(struct child *child)
 	/* The cancelled runs end as interrupted, are given back, and the last
 	 * of them finishes the child. */
 	if (worker_connected(w))
-		worker_run_cancel(w);
+		worker_run_cancel(w, NULL);
 	else
 		worker_run_drop(w);
 	worker_advance(w);

@@ -47,8 +47,6 @@ struct queue {
 struct queue *queue_find(struct worker *w, int64_t id); /* NULL: not met */
 struct queue *queue_learn(struct worker *w, int64_t id, const char *name,
     const char *function, int group_max);
-/* n jobs took run_us together; `slow` of them too long for a group. */
-void queue_ran(struct queue *q, int n, int64_t run_us, int slow);
 
 /* Array literals beside w->queues, for chimp.claim; the caller frees them. */
 char *queues_groups(struct worker *w);
@@ -117,9 +115,10 @@ struct worker {
 	char *application_name;       /* of the runners */
 	struct list jobs[JOB_STATES]; /* the oldest first */
 	int n_jobs[JOB_STATES];
-	int n_groups;     /* of several jobs, running */
-	int64_t mean_us;  /* run time; -1 = unknown */
-	uint64_t n_ended; /* runs, well or not, since birth */
+	int n_groups;        /* of several jobs, running */
+	bool tells_progress; /* of a runner, and is not answered */
+	int64_t mean_us;     /* run time; -1 = unknown */
+	uint64_t n_ended;    /* runs, well or not, since birth */
 	struct sql_handlers handlers;
 	struct list all_queues; /* that it has met */
 	bool advancing;         /* worker_advance is on the stack */
@@ -177,10 +176,9 @@ void worker_run_advance(struct worker *w);   /* start waiting jobs */
 int worker_run_slow(const struct worker *w); /* running WORKER_SLOW_MS long */
 /* Runners that there are or can be; 0 while none is connected. */
 int worker_run_concurrency(const struct worker *w);
-/* Cancel all running statements, or those of a claim that has been cancelled;
+/* Cancel the statement that runs for a claim, or all (token NULL);
  * worker_connected is asserted. */
-void worker_run_cancel(struct worker *w);
-void worker_run_cancel_claim(struct worker *w, const char *token);
+void worker_run_cancel(struct worker *w, const char *token);
 void worker_run_drop(struct worker *w);  /* close all that run something */
 void worker_run_sweep(struct worker *w); /* close old and idle connections */
 

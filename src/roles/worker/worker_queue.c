@@ -64,12 +64,6 @@ queue_learn(struct worker *w, int64_t id, const char *name,
 	return q;
 }
 
-void
-queue_ran(struct queue *q, int n, int64_t run_us, int slow)
-{
-	worker_speed_ran(&q->speed, n, run_us, slow);
-}
-
 /* --- arrays beside that of the ids, for chimp.claim --- */
 
 static int64_t

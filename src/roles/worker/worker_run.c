@@ -90,16 +90,17 @@ run_failed(struct runner *r, struct job *job, const struct pg_error *error)
 static void
 run_group_failed(struct job *job, const struct pg_error *error)
 {
-	log_debug("%d jobs of queue %s are run one by one: %s", job->n,
+	log_debug("%d jobs of queue %s that ran together: %s", job->n,
 	    job->queue->name, error->message);
-	queue_ran(job->queue, job->n, clock_mono_us() - job->since_us, job->n);
-	if (strcmp(error->sqlstate, "CH001") == 0)
+	if (strcmp(error->sqlstate, "CH001") == 0) {
 		job_free(job);
-	else if (strcmp(error->sqlstate, "CH008") == 0 ||
-		 strncmp(error->sqlstate, "57P", 3) == 0)
-		job_release(job);
-	else
+	} else if (strncmp(error->sqlstate, "57P", 3) == 0) {
+		job_release(job); /* the server ends */
+	} else {
+		worker_speed_ran(&job->queue->speed, job->n,
+		    clock_mono_us() - job->since_us, job->n);
 		job_split(job);
+	}
 }
 
 /* --- a run that went well --- */
@@ -116,7 +117,7 @@ run_group_done(
 
 	job->worker->n_ended += (uint64_t)done;
 	if (runner->measures)
-		queue_ran(job->queue, done > 0 ? done : 1,
+		worker_speed_ran(&job->queue->speed, done > 0 ? done : 1,
 		    pg_int(r, 0, GROUP_TOOK_US), slow);
 	job_new_rest(job->queue, job->worker, r, GROUP_JOBS);
 }
@@ -134,7 +135,7 @@ run_done(const struct runner *r, struct job *job, const struct pg_reply *reply)
 		w->n_ended++;
 		handler_us = pg_int(reply->results[reply->n_results - 1], 0, 0);
 		if (r->measures)
-			queue_ran(job->queue, 1, handler_us,
+			worker_speed_ran(&job->queue->speed, 1, handler_us,
 			    handler_us >= WORKER_FAST_US);
 	}
 	worker_maintain_soon(w);
@@ -149,6 +150,7 @@ run_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 	struct job *job = r->job;
 
 	r->job = NULL;
+	mem_free(&r->progress);
 	runner_set_state(r, RUNNER_IDLE);
 	if (reply->ok) {
 		run_done(r, job, reply);

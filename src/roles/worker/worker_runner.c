@@ -32,6 +32,7 @@ runner_close(struct runner *r)
 	pg_link_free(&r->link);
 	list_remove(&r->node);
 	r->worker->n_runners--;
+	free(r->progress);
 	free(r);
 }
 
@@ -88,7 +89,49 @@ runner_on_lost(struct pg_link *link, void *arg)
 		runner_close(r);
 }
 
-/* A handler says how far it is (chimp.progress). */
+/* --- what handlers say of themselves --- */
+
+static void runner_tell_progress(struct worker *w);
+
+static void
+runner_on_told(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)link;
+	w->tells_progress = false;
+	if (!reply->lost)
+		runner_tell_progress(w);
+}
+
+static void
+runner_send_progress(struct runner *r)
+{
+	struct worker *w = r->worker;
+
+	w->tells_progress = true;
+	pg_query(w->child->control, &stmt_progress,
+	    (const char *[]){r->progress_job, r->job->token, r->progress},
+	    runner_on_told, w);
+	mem_free(&r->progress);
+}
+
+/* One at a time: however often handlers say it, the last counts (G40). */
+static void
+runner_tell_progress(struct worker *w)
+{
+	struct list *n;
+
+	LIST_FOREACH (n, &w->runners) {
+		struct runner *r = LIST_ENTRY(n, struct runner, node);
+
+		if (w->tells_progress || !worker_connected(w))
+			return;
+		if (r->progress != NULL)
+			runner_send_progress(r);
+	}
+}
+
 static void
 runner_on_notice(struct pg_link *link, const char *sqlstate,
     const char *message, const char *detail, void *arg)
@@ -97,10 +140,12 @@ runner_on_notice(struct pg_link *link, const char *sqlstate,
 
 	(void)link;
 	if (sqlstate == NULL || strcmp(sqlstate, "CHP01") != 0 ||
-	    detail == NULL || r->job == NULL || !worker_connected(r->worker))
+	    detail == NULL || detail[0] == '\0' || r->job == NULL)
 		return;
-	pg_query(r->worker->child->control, &stmt_progress,
-	    (const char *[]){detail, r->job->token, message}, NULL, NULL);
+	mem_free(&r->progress);
+	r->progress = mem_strdup(message);
+	snprintf(r->progress_job, sizeof(r->progress_job), "%s", detail);
+	runner_tell_progress(r->worker);
 }
 
 void
@@ -146,37 +191,27 @@ worker_run_sweep(struct worker *w)
 
 /* --- the end of what runs --- */
 
-void
-worker_run_cancel(struct worker *w)
+static void
+runner_cancel(const struct runner *r)
 {
 	char pid[16];
-	const char *values[] = {pid};
-	struct list *n;
 
-	LIST_FOREACH (n, &w->runners) {
-		struct runner *r = LIST_ENTRY(n, struct runner, node);
-
-		if (r->state != RUNNER_BUSY)
-			continue;
-		snprintf(pid, sizeof(pid), "%d", pg_link_backend_pid(r->link));
-		pg_query(w->child->control, &stmt_cancel, values, NULL, NULL);
-	}
+	snprintf(pid, sizeof(pid), "%d", pg_link_backend_pid(r->link));
+	pg_query(r->worker->child->control, &stmt_cancel, (const char *[]){pid},
+	    NULL, NULL);
 }
 
 void
-worker_run_cancel_claim(struct worker *w, const char *token)
+worker_run_cancel(struct worker *w, const char *token)
 {
-	char pid[16];
 	struct list *n;
 
 	LIST_FOREACH (n, &w->runners) {
 		struct runner *r = LIST_ENTRY(n, struct runner, node);
 
-		if (r->job == NULL || strcmp(r->job->token, token) != 0)
-			continue;
-		snprintf(pid, sizeof(pid), "%d", pg_link_backend_pid(r->link));
-		pg_query(w->child->control, &stmt_cancel, (const char *[]){pid},
-		    NULL, NULL);
+		if (r->state == RUNNER_BUSY &&
+		    (token == NULL || strcmp(r->job->token, token) == 0))
+			runner_cancel(r);
 	}
 }
 

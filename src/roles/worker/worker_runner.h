@@ -24,7 +24,11 @@ struct runner {
 	/* What it ran last. The first run of another statement has plans to
 	 * make, and says little of those that follow. */
 	const struct pg_stmt *warm;
-	bool measures;   /* RUNNER_BUSY: the run is none of those */
+	bool measures; /* RUNNER_BUSY: the run is none of those */
+	/* RUNNER_BUSY: what a handler last said of itself (chimp.progress) and
+	 * is not told yet; NULL = nothing. */
+	char *progress;
+	char progress_job[24];
 	int64_t born_ms; /* CLOCK_MONOTONIC */
 	int64_t used_ms;
 };
