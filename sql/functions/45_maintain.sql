@@ -1,33 +1,70 @@
 -- Maintenance of queues: bounded steps, by whichever process has time. One at a
 -- time does it, and nobody waits for it.
 
-create or replace function chimp.count_done() returns void
-language plpgsql
+create or replace function chimp.done_uncounted(seen pg_snapshot) returns table (queue_id int, jobs bigint)
+language plpgsql stable rows 10
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
-	m chimp.maintenance;
-	seen pg_snapshot := pg_current_snapshot();
+	counted pg_snapshot := (select m.snapshot from chimp.maintenance m);
 begin
-	select * into m from chimp.maintenance;
 	-- What is visible now and was not then: each end is counted once,
 	-- whatever the order of commits.
-	with new as (
-		select d.queue_id, sum(cardinality(d.jobs)) as n from (
-			select o.queue_id, o.jobs from chimp.job_done o
-			where o.xid >= pg_snapshot_xmax(m.snapshot) and pg_visible_in_snapshot(o.xid, seen)
-			union all
-			select o.queue_id, o.jobs from chimp.job_done o
-			where o.xid = any (array(select pg_snapshot_xip(m.snapshot)))
-			and pg_visible_in_snapshot(o.xid, seen)) d
-		group by d.queue_id
-	)
-	update chimp.queue_count c set done = c.done + n.n from new n where n.queue_id = c.queue_id;
-	-- What is not counted yet is little: the view adds it.
-	if not found and m.kept_at > clock_timestamp() - interval '1 min' then
-		return;
-	end if;
-	update chimp.maintenance o set snapshot = seen, kept_at = clock_timestamp();
+	return query
+	select d.queue_id, sum(cardinality(d.jobs)) from (
+		select o.queue_id, o.jobs from chimp.job_done o
+		where o.xid >= pg_snapshot_xmax(counted) and pg_visible_in_snapshot(o.xid, seen)
+		union all
+		select o.queue_id, o.jobs from chimp.job_done o
+		where o.xid = any (array(select pg_snapshot_xip(counted))) and pg_visible_in_snapshot(o.xid, seen)) d
+	group by d.queue_id;
 end $$;
+comment on function chimp.done_uncounted(pg_snapshot) is
+	'Jobs by queue that this snapshot sees as done and that are not in chimp.queue_count yet.';
+
+create or replace function chimp.count_done() returns void
+language plpgsql as $$
+declare
+	seen pg_snapshot := pg_current_snapshot();
+begin
+	update chimp.queue_count c set done = c.done + n.jobs
+	from chimp.done_uncounted(seen) n where n.queue_id = c.queue_id;
+	-- What is not counted yet is little: the view adds it.
+	if found then
+		update chimp.maintenance m set snapshot = seen, kept_at = clock_timestamp();
+	else
+		update chimp.maintenance m set snapshot = seen, kept_at = clock_timestamp()
+		where m.kept_at < clock_timestamp() - interval '1 min';
+	end if;
+end $$;
+
+create or replace function chimp.queue_counts(queue int)
+returns table (ready bigint, scheduled bigint, running bigint, dead bigint, cancelled bigint, oldest_ready_at timestamptz)
+language plpgsql stable rows 1
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	-- By the last round of the walk; counted here while there are few.
+	c chimp.queue_count;
+	few constant int := 1000;
+begin
+	select * into c from chimp.queue_count o where o.queue_id = queue;
+	select count(*) into ready from (select from chimp.job_ready r where r.queue_id = queue limit few + 1) x;
+	select count(*) into scheduled from (select from chimp.job_scheduled s where s.queue_id = queue limit few + 1) x;
+	select count(*) into dead from (select from chimp.job_ended e
+		where (e.queue_id, e.state) = (queue, 'dead') limit few + 1) x;
+	select count(*) into cancelled from (select from chimp.job_ended e
+		where (e.queue_id, e.state) = (queue, 'cancelled') limit few + 1) x;
+	ready := case when ready > few then greatest(ready, c.ready) else ready end;
+	scheduled := case when scheduled > few then greatest(scheduled, c.scheduled) else scheduled end
+		+ (select count(*) from (select from chimp.job_held h where h.queue_id = queue limit 100000) x);
+	dead := case when dead > few then greatest(dead, c.dead) else dead end;
+	cancelled := case when cancelled > few then greatest(cancelled, c.cancelled) else cancelled end;
+	running := (select coalesce(sum(cardinality(o.jobs)), 0) from chimp.job_claim o where o.queue_id = queue);
+	oldest_ready_at := (select j.created_at from chimp.job j where j.id = (
+		select r.job_id from chimp.job_ready r where r.queue_id = queue order by r.rank, r.job_id limit 1));
+	return next;
+end $$;
+comment on function chimp.queue_counts(int) is
+	'Jobs of a queue by state but done: exact up to 1,000 of a state, above as the last round of maintenance counted them.';
 
 create or replace function chimp.retain(max_jobs int) returns int
 language plpgsql

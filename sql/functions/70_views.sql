@@ -37,37 +37,20 @@ comment on view chimp.jobs is
 	'All jobs. state: ready, scheduled (in the future, or waiting for its ordering key), running (or claimed to run at once), done, dead, cancelled. attempt: attempts charged, the running one included; interruptions: runs that ended by no fault of the job.';
 
 create or replace view chimp.queues as
-select q.name, q.priority, q.handler,
-	case when n.ready <= 1000 then n.ready else greatest(c.ready, n.ready) end as ready,
-	case when n.scheduled <= 1000 then n.scheduled else greatest(c.scheduled, n.scheduled) end + n.held as scheduled,
-	n.running, c.done + n.done as done,
-	case when n.dead <= 1000 then n.dead else greatest(c.dead, n.dead) end as dead,
-	case when n.cancelled <= 1000 then n.cancelled else greatest(c.cancelled, n.cancelled) end as cancelled,
-	clock_timestamp() - (select j.created_at from chimp.job_ready r join chimp.job j on j.id = r.job_id
-		where r.queue_id = q.id order by r.rank, r.job_id limit 1) as oldest_ready_age,
-	q.paused_at, q.paused_by,
-	(select count(*) from chimp.process p where p.role = 'worker' and p.lease_until > clock_timestamp()
-		and q.id = any (chimp.worker_queues(p.id))) as consumers,
+select q.name, q.priority, q.handler, n.ready, n.scheduled, n.running,
+	(c.done + coalesce(d.jobs, 0))::bigint as done, n.dead, n.cancelled,
+	clock_timestamp() - n.oldest_ready_at as oldest_ready_age,
+	q.paused_at, q.paused_by, coalesce(w.processes, 0) as consumers,
 	q.concurrency, q.key_concurrency, q.rate_count, q.rate_ms, q.max_ready, q.active
 from chimp.queue q
 join chimp.queue_count c on c.queue_id = q.id
-cross join lateral (select
-	(select count(*) from (select from chimp.job_ready r where r.queue_id = q.id limit 1001) r) as ready,
-	(select count(*) from (select from chimp.job_scheduled s where s.queue_id = q.id limit 1001) s) as scheduled,
-	(select count(*) from (select from chimp.job_held h where h.queue_id = q.id limit 100000) h) as held,
-	(select coalesce(sum(cardinality(o.jobs)), 0)::bigint from chimp.job_claim o where o.queue_id = q.id) as running,
-	-- Done since they were counted.
-	(select coalesce(sum(cardinality(d.jobs)), 0)::bigint from chimp.maintenance m cross join lateral (
-		select o.jobs from chimp.job_done o
-		where o.xid >= pg_snapshot_xmax(m.snapshot) and o.queue_id = q.id
-		union all
-		select o.jobs from chimp.job_done o
-		where o.xid = any (array(select pg_snapshot_xip(m.snapshot))) and o.queue_id = q.id) d) as done,
-	(select count(*) from (select from chimp.job_ended e
-		where (e.queue_id, e.state) = (q.id, 'dead') limit 1001) e) as dead,
-	(select count(*) from (select from chimp.job_ended e
-		where (e.queue_id, e.state) = (q.id, 'cancelled') limit 1001) e) as cancelled
-) n;
+cross join lateral chimp.queue_counts(q.id) n
+left join chimp.done_uncounted(pg_current_snapshot()) d on d.queue_id = q.id
+left join (
+	select s.queue_id, count(*) as processes
+	from chimp.process p, unnest(chimp.worker_queues(p.id)) as s (queue_id)
+	where p.role = 'worker' and p.lease_until > clock_timestamp()
+	group by s.queue_id) w on w.queue_id = q.id;
 comment on view chimp.queues is
 	'Queues with counts per state: exact up to 1,000 ready, scheduled, dead or cancelled jobs, above as the last round of maintenance counted them. oldest_ready_age: of the job that is next. consumers: live worker processes that serve it.';
 

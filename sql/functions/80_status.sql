@@ -1,7 +1,9 @@
 -- Everything at a glance, for chimpctl status.
 
 create or replace function chimp.status() returns jsonb
-language sql volatile as $$
+language sql volatile
+-- Its parts are many and small: compiling them took a second and more.
+set jit = off as $$
 	select jsonb_build_object(
 	'nodes', (select coalesce(jsonb_agg(jsonb_build_object('name', n.name, 'alive', n.alive,
 			'processes', (select coalesce(jsonb_agg(jsonb_build_object(

@@ -11,6 +11,7 @@
 #include "supervisor/words.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool
@@ -49,7 +50,7 @@ replace_start(struct slot *old)
 	struct slot *slot;
 
 	if (!slot_wanted(old, &class))
-		return;
+		abort(); /* replace_may_start */
 	slot = slot_add(m, &class, old->index);
 	slot->predecessor = old;
 	slot->on_trial = master_is_rolling(m);

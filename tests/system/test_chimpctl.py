@@ -7,7 +7,7 @@ import pytest
 
 from harness.chimpd import chimpctl, configuration, environment
 from harness.settings import CHIMPCTL
-from harness.wait import until
+from harness.wait import Stopwatch, until
 
 SCHEMA = """
 create schema t;
@@ -272,8 +272,10 @@ def test_dead_job_shows_its_error(start, app, ctl):
 
 # --- status ----------------------------------------------------------------------
 
-def test_status_shows_processes_queues_and_the_rest(orders):
-    done = chimpctl("-d", orders.database.url, "status", "--json")
+def test_status_shows_processes_queues_and_the_rest(orders, figure):
+    with Stopwatch() as watch:
+        done = chimpctl("-d", orders.database.url, "status", "--json")
+    figure("chimpctl status", watch.ms, "ms", 100)
     assert done.status == 0, done
     status = json.loads(done.out)
     (node,) = status["nodes"]

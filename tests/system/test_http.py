@@ -85,7 +85,7 @@ def test_the_answer_leaves_after_the_commit(serve, database):
 
 def test_a_slow_query_delays_nobody_else(serve, figure):
     daemon = serve(pool_max=4, http='request_timeout = "10s"')
-    naps = [threading.Thread(target=daemon.http.post, args=("/nap", {"seconds": 2}))
+    naps = [threading.Thread(target=daemon.http.post, args=("/nap", {"seconds": 6}))
             for _ in range(2)]
     for nap in naps:
         nap.start()
