@@ -95,7 +95,9 @@ def test_g33_stop_at_twice_the_load(start, app, database, figure):
         until(lambda: len(claims(database, "loaded")) == ROOM, "the workers are full")
         with Wrk(daemon.http.address, "/sleep?seconds=30", 8), \
                 Wrk(daemon.http.address, "/stubborn?seconds=30", 8):
-            until(lambda: active(database) >= 4, "the http processes are busy")
+            # Slow calls hold two connections of a process, and one process may
+            # have accepted all clients.
+            until(lambda: active(database) >= 2, "the http processes are busy")
             held = claims(database, "loaded")
             descendants = procs.descendants(daemon.pid)
             with Stopwatch() as watch:
