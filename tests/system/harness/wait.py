@@ -9,7 +9,7 @@ class TookTooLong(AssertionError):
     pass
 
 
-def until(condition, what, timeout=10.0, interval=0.02):
+def until(condition, what, timeout=30.0, interval=0.02):
     """Call condition until it returns something true, and return that.
 
     An exception of the condition counts as "not yet", and the last one is
