@@ -63,8 +63,24 @@ def own_cluster(make_cluster):
     return make_cluster()
 
 
+@pytest.fixture(scope="session")
+def migrated(cluster):
+    """The name of a database with chimp's schema: copying it is cheap."""
+    made = cluster.create_database()
+    assert chimpctl("-d", made.url, "migrate").status == 0
+    return made.name
+
+
 @pytest.fixture
-def database(cluster):
+def database(cluster, migrated):
+    """A database for one test, with chimp's schema in it."""
+    made = cluster.create_database(migrated)
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def empty_database(cluster):
     made = cluster.create_database()
     yield made
     made.drop()
@@ -151,9 +167,11 @@ def schema(database, folder, app):
     schema(registrations, migration ...) also applies and registers an app.
     """
     def make(*args):
+        if not args:
+            return database
         conf = folder / "schema.conf"
         configuration(conf, url=database.url, listen=f"unix:{folder}/none",
-                      include=[app(*args).conf] if args else [])
+                      include=[app(*args).conf])
         done = chimpctl("-c", conf, "migrate")
         assert done.status == 0, done
         return database

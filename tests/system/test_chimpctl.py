@@ -105,18 +105,18 @@ def test_database_that_cannot_be_reached(folder):
     assert "chimpctl: detail: " in done.err and str(folder) in done.err
 
 
-def test_database_without_the_schema_says_what_to_do(database):
+def test_database_without_the_schema_says_what_to_do(empty_database):
     for args in ["status"], ["job", "list"]:
-        done = chimpctl("-d", database.url, *args)
+        done = chimpctl("-d", empty_database.url, *args)
         assert done.status == 1
         assert "chimpctl: hint:" in done.err and "chimpctl migrate" in done.err
 
 
-def test_database_url_is_obeyed_and_d_is_stronger(database, folder):
+def test_database_url_is_obeyed_and_d_is_stronger(empty_database, folder):
     nowhere = {"DATABASE_URL": f"host={folder}"}
     assert chimpctl("status", env=nowhere).status == 1
-    assert chimpctl("migrate", env={"DATABASE_URL": database.url}).status == 0
-    done = chimpctl("status", "-d", database.url, env=nowhere)
+    assert chimpctl("migrate", env={"DATABASE_URL": empty_database.url}).status == 0
+    done = chimpctl("status", "-d", empty_database.url, env=nowhere)
     assert done.status == 0, done
 
 
@@ -138,43 +138,43 @@ def test_wrong_configuration_names_file_and_line(folder):
 
 # --- migrate ---------------------------------------------------------------------
 
-def test_migrate_applies_once(database):
-    first = chimpctl("-d", database.url, "migrate")
+def test_migrate_applies_once(empty_database):
+    first = chimpctl("-d", empty_database.url, "migrate")
     assert first.status == 0, first
     assert "0001_foundation.sql" in first.out
-    again = chimpctl("-d", database.url, "migrate")
+    again = chimpctl("-d", empty_database.url, "migrate")
     assert again.status == 0 and "nothing to do" in again.out
-    as_json = chimpctl("-d", database.url, "migrate", "--json")
+    as_json = chimpctl("-d", empty_database.url, "migrate", "--json")
     assert json.loads(as_json.out) == []
 
 
-def test_migrate_eight_at_once(database):
-    runs = [subprocess.Popen([CHIMPCTL, "-d", database.url, "migrate"],
+def test_migrate_eight_at_once(empty_database):
+    runs = [subprocess.Popen([CHIMPCTL, "-d", empty_database.url, "migrate"],
                              env=environment(), stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE) for _ in range(8)]
     for run in runs:
         out, err = run.communicate(timeout=60)
         assert run.returncode == 0, (out, err)
-    assert database.value(
+    assert empty_database.value(
         "select count(*) from chimp.migration where name like '0001%%'") == 1
 
 
-def test_migrate_with_a_configuration_migrates_the_apps(database, app, folder):
+def test_migrate_with_a_configuration_migrates_the_apps(empty_database, app, folder):
     conf = folder / "chimpd.conf"
     one = app(QUEUES, SCHEMA)
-    configuration(conf, url=database.url, listen=f"unix:{folder}/http",
+    configuration(conf, url=empty_database.url, listen=f"unix:{folder}/http",
                   include=[one.conf])
     done = chimpctl("-c", conf, "migrate", "--json")
     assert done.status == 0, done
     assert {"app": "t", "name": "0001_test.sql"}.items() <= \
         json.loads(done.out)[-1].items()
-    assert database.value("select t.noop('{}')") is None
+    assert empty_database.value("select t.noop('{}')") is None
 
     one.migration(2, "create table t.half (id int); select 1/0;")
     done = chimpctl("-c", conf, "migrate")
     assert done.status == 1
     assert "0002_test.sql" in done.err and "division by zero" in done.err
-    assert database.value("select to_regclass('t.half')") is None
+    assert empty_database.value("select to_regclass('t.half')") is None
 
 
 # --- job -------------------------------------------------------------------------
@@ -273,10 +273,13 @@ def test_dead_job_shows_its_error(start, app, ctl):
 # --- status ----------------------------------------------------------------------
 
 def test_status_shows_processes_queues_and_the_rest(orders, figure):
-    with Stopwatch() as watch:
-        done = chimpctl("-d", orders.database.url, "status", "--json")
-    figure("chimpctl status", watch.ms, "ms", 100)
-    assert done.status == 0, done
+    took_ms = []
+    for _ in range(3):
+        with Stopwatch() as watch:
+            done = chimpctl("-d", orders.database.url, "status", "--json")
+        assert done.status == 0, done
+        took_ms.append(watch.ms)
+    figure("chimpctl status, best of 3", min(took_ms), "ms", 100)
     status = json.loads(done.out)
     (node,) = status["nodes"]
     assert {p["name"] for p in node["processes"]} == {
@@ -299,7 +302,6 @@ def test_status_names_queues_that_nobody_serves(queues, database):
     assert lines["fail"].endswith("paused")
 
 
-def test_status_of_an_empty_database(database, ctl):
-    ctl("migrate")
+def test_status_of_an_empty_database(ctl):
     assert ctl("status").split("\n\n") == [
         "no node is running", "no queues", "no schedules", "no subscriptions\n"]

@@ -13,8 +13,6 @@ import uuid
 import psycopg2
 import pytest
 
-from harness.chimpd import chimpctl
-
 NODE = "11111111-1111-1111-1111-111111111111"
 POLICY = {"max_attempts": 50, "retry_delay_ms": 5, "retry_delay_max_ms": 1000,
           "backoff": "constant"}
@@ -22,8 +20,6 @@ POLICY = {"max_attempts": 50, "retry_delay_ms": 5, "retry_delay_max_ms": 1000,
 
 @pytest.fixture
 def schema(database):
-    done = chimpctl("-d", database.url, "migrate")
-    assert done.status == 0, done
     return database
 
 

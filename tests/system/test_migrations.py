@@ -26,6 +26,11 @@ def why(text):
     return lines[0]
 
 
+@pytest.fixture
+def database(empty_database):
+    return empty_database
+
+
 def test_g39_eight_nodes_start_at_once_on_an_empty_database(folder, app, database):
     small = app(QUEUE, SCHEMA)
     nodes = [Chimpd(folder, f"n{n}", url=database.url, include=[small.conf], node=f"node-{n}",

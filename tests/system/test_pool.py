@@ -122,9 +122,16 @@ def test_pool_life_is_not_shorter_than_it_says(serve, database):
 
 
 def nap_in_jobs(database, jobs=8):
+    """Run jobs. -> the worker's backends that were seen until the last was done."""
+    seen = set()
+
+    def done():
+        seen.update(backends(database, "worker"))
+        return not database.value("select count(*) from chimp.jobs where state <> 'done'")
+
     database.rows("select chimp.enqueue('naps', '{}') from generate_series(1, %s)", jobs)
-    until(lambda: not database.value("select count(*) from chimp.jobs where state <> 'done'"),
-          "the jobs are done")
+    until(done, "the jobs are done")
+    return seen
 
 
 WORKER = {"processes": 0, "workers": "worker default { processes = 1  concurrency = 4 }"}
@@ -139,19 +146,17 @@ SWEEP_S = 5  # of a worker that has nothing to do
 ])
 def test_pool_idle_and_pool_life_hold_for_workers(serve, database, figure, knobs, left):
     serve(knobs, **WORKER)
-    nap_in_jobs(database)
-    after = backends(database, "worker")
-    assert len(after) > left
+    seen = nap_in_jobs(database)
+    assert len(seen) > left
     with Stopwatch() as watch:
-        until(lambda: len(after & backends(database, "worker")) <= left,
+        until(lambda: len(seen & backends(database, "worker")) <= left,
               "those of handlers are closed", timeout=20)
     figure(f"{knobs} to the close in a worker", watch.ms, "ms", 1000 * (SWEEP_S + 1))
 
 
 def test_pool_idle_and_pool_life_keep_what_a_worker_needs(serve, database):
     serve('pool_idle = "1h"  pool_life = "1h"', **WORKER)
-    nap_in_jobs(database)
-    after = backends(database, "worker")
+    after = nap_in_jobs(database)
     stays(lambda: backends(database, "worker") == after, SWEEP_S + 2)
 
 

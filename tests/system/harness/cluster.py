@@ -116,9 +116,9 @@ class Cluster:
         finally:
             connection.close()
 
-    def create_database(self):
+    def create_database(self, template="template1"):
         name = f"test_{next(self.numbers)}"
-        self.admin(f"create database {name} owner app")
+        self.admin(f"create database {name} owner app template {template}")
         return Database(self, name)
 
 
