@@ -41,14 +41,16 @@ end $$;
 comment on function chimp.progress(jsonb) is
 	'In a job''s handler: say how far it is, for chimp.jobs.progress; seen while it runs, kept whatever comes of it.';
 
-create or replace function chimp.job_progress_set(job bigint, token bigint, progress jsonb) returns void
+create or replace function chimp.job_progress_set(job bigint, token bigint, progress jsonb, process uuid) returns void
 language sql as $$
 	insert into chimp.job_progress as o (job_id, progress)
-	select $1, $3 from chimp.job_claim c where c.token = $2 and $1 = any (c.jobs)
+	select $1, $3 where exists (select from chimp.job_claim c where c.token = $2 and $1 = any (c.jobs))
+		or exists (select from chimp.job_done d
+			where d.bucket = $1 >> 10 and $1 = any (d.jobs) and d.process_id = $4)
 	on conflict on constraint job_progress_pkey do update set progress = excluded.progress, at = clock_timestamp()
 $$;
-comment on function chimp.job_progress_set(bigint, bigint, jsonb) is
-	'Keep what a running job said of itself; nothing when the token is stale.';
+comment on function chimp.job_progress_set(bigint, bigint, jsonb, uuid) is
+	'Keep what a job has said of itself; nothing when the token is stale, unless the job is done and this process has done it.';
 
 -- What workers say ------------------------------------------------------------------
 

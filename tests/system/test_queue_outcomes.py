@@ -19,6 +19,13 @@ begin
         when 'fail' then perform chimp.fail('no hope');
         when 'cancel' then perform chimp.cancel();
         when 'raise' then raise 'at once';
+        when 'steps' then
+            for i in 1..4 loop
+                perform chimp.progress(to_jsonb(i));
+            end loop;
+            if input ? 'end' then
+                perform chimp.fail('after four');
+            end if;
         when 'progress' then
             perform chimp.progress('{"percent": 40}');
             perform pg_sleep(2);
@@ -84,6 +91,17 @@ def test_progress_is_seen_while_the_job_runs(node, database):
                                  " state = 'running'", id) == {"percent": 40}, "it says how far")
     assert ended(database, id)[0] == "done"
     assert database.value("select progress from chimp.jobs where id = %s", id) == {"percent": 40}
+
+
+@pytest.mark.parametrize("end, state", [("", "done"), (', "end": "fail"', "dead")])
+def test_the_last_progress_stays_when_the_run_ends_right_after(node, database, end, state):
+    # Others follow each other in one transaction: a group is no exception.
+    ids = [enqueue(database, f'{{"say": "steps"{end}}}') for _ in range(40)]
+    until(lambda: database.value("select count(*) from chimp.jobs where queue = 'q' and state = %s",
+                                 state) == 40, "they end")
+    assert {job(database, id)[0] for id in ids} == {state}
+    until(lambda: database.rows("select progress, count(*) from chimp.jobs where queue = 'q'"
+                                " group by 1") == [(4, 40)], "all have said 4")
 
 
 def test_g14_cancel_ends_the_query_of_a_running_job(node, database, figure):

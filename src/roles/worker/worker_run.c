@@ -150,7 +150,7 @@ run_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 	struct job *job = r->job;
 
 	r->job = NULL;
-	mem_free(&r->progress);
+	runner_end_progress(r, job);
 	runner_set_state(r, RUNNER_IDLE);
 	if (reply->ok) {
 		run_done(r, job, reply);

@@ -12,7 +12,7 @@
 
 /* clang-format off */
 static const struct pg_stmt stmt_progress = { "job_progress_set",
-	"select chimp.job_progress_set($1, $2, $3)", 3 };
+	"select chimp.job_progress_set($1, $2, $3, $4)", 4 };
 static const struct pg_stmt stmt_cancel = { "cancel",
 	"select pg_cancel_backend($1)", 1 };
 /* clang-format on */
@@ -105,14 +105,15 @@ runner_on_told(struct pg_link *link, struct pg_reply *reply, void *arg)
 }
 
 static void
-runner_send_progress(struct runner *r)
+runner_send_progress(
+    struct runner *r, const struct job *job, pg_done_fn *on_reply)
 {
 	struct worker *w = r->worker;
 
-	w->tells_progress = true;
 	pg_query(w->child->control, &stmt_progress,
-	    (const char *[]){r->progress_job, r->job->token, r->progress},
-	    runner_on_told, w);
+	    (const char *[]){r->progress_job, job->token, r->progress,
+		w->child->birth->id},
+	    on_reply, w);
 	mem_free(&r->progress);
 }
 
@@ -127,9 +128,19 @@ runner_tell_progress(struct worker *w)
 
 		if (w->tells_progress || !worker_connected(w))
 			return;
-		if (r->progress != NULL)
-			runner_send_progress(r);
+		if (r->progress != NULL) {
+			w->tells_progress = true;
+			runner_send_progress(r, r->job, runner_on_told);
+		}
 	}
+}
+
+void
+runner_end_progress(struct runner *r, const struct job *job)
+{
+	if (r->progress != NULL && worker_connected(r->worker))
+		runner_send_progress(r, job, NULL);
+	mem_free(&r->progress);
 }
 
 static void
@@ -142,6 +153,9 @@ runner_on_notice(struct pg_link *link, const char *sqlstate,
 	if (sqlstate == NULL || strcmp(sqlstate, "CHP01") != 0 ||
 	    detail == NULL || detail[0] == '\0' || r->job == NULL)
 		return;
+	/* The last of every job of a group. */
+	if (strcmp(r->progress_job, detail) != 0)
+		runner_end_progress(r, r->job);
 	mem_free(&r->progress);
 	r->progress = mem_strdup(message);
 	snprintf(r->progress_job, sizeof(r->progress_job), "%s", detail);

@@ -41,6 +41,10 @@ void runner_open(struct worker *w);
 /* A job that it runs becomes one to be given back (run_on_reply). */
 void runner_close(struct runner *r);
 
+/* Tell what waits to be told: job will say no more. Before its failure is told,
+ * for with that its token ends. */
+void runner_end_progress(struct runner *r, const struct job *job);
+
 /* How many are in a state; one that is idle, NULL if none is. */
 int runner_count(const struct worker *w, enum runner_state state);
 struct runner *runner_idle(struct worker *w);
