@@ -129,6 +129,7 @@ language sql stable as $$
 	select exists (select from chimp.job j where j.id = $1 and (
 		exists (select from chimp.job_ready r where (r.queue_id, r.rank, r.job_id) = (j.queue_id, -j.priority, j.id))
 		or exists (select from chimp.job_scheduled s where s.job_id = j.id)
+		or exists (select from chimp.job_suspect u where u.job_id = j.id)
 		or exists (select from chimp.job_held h
 			where (h.queue_id, h.ordering_key, h.job_id) = (j.queue_id, j.ordering_key, j.id))
 		or exists (select from chimp.job_claim c where c.queue_id = j.queue_id and j.id = any (c.jobs))))

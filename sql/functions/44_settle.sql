@@ -212,12 +212,14 @@ begin
 			where (r.queue_id, r.rank, r.job_id) = (j.queue_id, -j.priority, j.id) returning 1
 		), scheduled as (
 			delete from chimp.job_scheduled s where s.job_id = j.id returning 1
+		), suspect as (
+			delete from chimp.job_suspect s where s.job_id = j.id returning 1
 		), held as (
 			delete from chimp.job_held h
 			where (h.queue_id, h.ordering_key, h.job_id) = (j.queue_id, j.ordering_key, j.id) returning 1
 		)
 		select true into found_it
-		from (table ready union all table scheduled union all table held) u limit 1;
+		from (table ready union all table scheduled union all table suspect union all table held) u limit 1;
 		exit when found_it;
 		c := chimp.cancel_claimed(j.id, j.queue_id);
 		exit when c.token is not null;
@@ -273,6 +275,8 @@ begin
 		(select r.job_id from chimp.job_ready r where r.queue_id = q.id limit max_jobs)
 		union all
 		(select s.job_id from chimp.job_scheduled s where s.queue_id = q.id limit max_jobs)
+		union all
+		(select s.job_id from chimp.job_suspect s where s.queue_id = q.id limit max_jobs)
 		union all
 		(select h.job_id from chimp.job_held h where h.queue_id = q.id limit max_jobs)
 		limit max_jobs) w;

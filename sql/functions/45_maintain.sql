@@ -53,7 +53,8 @@ begin
 		where (e.queue_id, e.state) = (queue, 'dead') limit few + 1) x;
 	select count(*) into cancelled from (select from chimp.job_ended e
 		where (e.queue_id, e.state) = (queue, 'cancelled') limit few + 1) x;
-	ready := case when ready > few then greatest(ready, c.ready) else ready end;
+	ready := case when ready > few then greatest(ready, c.ready) else ready end
+		+ (select count(*) from (select from chimp.job_suspect s where s.queue_id = queue limit few) x);
 	scheduled := case when scheduled > few then greatest(scheduled, c.scheduled) else scheduled end
 		+ (select count(*) from (select from chimp.job_held h where h.queue_id = queue limit 100000) x);
 	dead := case when dead > few then greatest(dead, c.dead) else dead end;

@@ -15,6 +15,9 @@ join lateral (
 		null::timestamptz as ended_at, null::jsonb as result, null::jsonb as error, null::uuid as process_id
 	from chimp.job_ready r where (r.queue_id, r.rank, r.job_id) = (j.queue_id, -j.priority, j.id)
 	union all
+	select 'ready', 0, j.created_at, null, null, null, null, null
+	from chimp.job_suspect u where u.job_id = j.id
+	union all
 	select 'scheduled', 0, s.run_at, null, null, null, null, null
 	from chimp.job_scheduled s where s.job_id = j.id
 	union all

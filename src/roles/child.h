@@ -42,7 +42,10 @@ struct child_priv {
 	bool said_refused; /* the log knows */
 	int n_rescues;
 	bool rescuing; /* the first of them is being asked for */
-	char rescues[CHILD_RESCUES_MAX][UUID_TEXT_BYTES];
+	struct child_rescue {
+		char birth[UUID_TEXT_BYTES];
+		struct msg_crash crash;
+	} rescues[CHILD_RESCUES_MAX];
 };
 
 /* role.c: begin to stop, or stop sooner than begun; 0 = no deadline. */
@@ -65,6 +68,8 @@ void child_orphan_start(const struct child *child);
 void child_lease_start(struct child *child);
 void child_lease_done(struct child *child);
 void child_lease_end(struct child *child); /* deregister, then child_exit */
-void child_rescue(struct child *child, const char *birth);
+/* Release what the process `birth` held; crash: if that was how it ended. */
+void child_rescue(
+    struct child *child, const char *birth, const struct msg_crash *crash);
 
 #endif

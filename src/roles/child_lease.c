@@ -37,6 +37,8 @@ static const struct pg_stmt stmt_process_renew = { "process_renew",
 	"select chimp.process_renew($1, $2, $3, $4)", 4 };
 static const struct pg_stmt stmt_process_end = { "process_end",
 	"select chimp.process_end($1)", 1 };
+static const struct pg_stmt stmt_process_crashed = { "process_crashed",
+	"select chimp.process_crashed($1, $2, $3)", 3 };
 /* clang-format on */
 
 static void child_register(struct child *child);
@@ -217,9 +219,9 @@ child_rescued(struct child *child)
 {
 	struct child_priv *p = child->priv;
 
-	child_master_rescued(child, p->rescues[0]);
+	child_master_rescued(child, p->rescues[0].birth);
 	p->n_rescues--;
-	memmove(p->rescues[0], p->rescues[1],
+	memmove(&p->rescues[0], &p->rescues[1],
 	    (size_t)p->n_rescues * sizeof(p->rescues[0]));
 	child_rescue_next(child);
 }
@@ -228,7 +230,7 @@ static void
 child_on_rescue(struct pg_link *link, struct pg_reply *reply, void *arg)
 {
 	struct child *child = arg;
-	const char *birth = child->priv->rescues[0];
+	const char *birth = child->priv->rescues[0].birth;
 
 	(void)link;
 	child->priv->rescuing = false;
@@ -244,35 +246,71 @@ child_on_rescue(struct pg_link *link, struct pg_reply *reply, void *arg)
 	child_rescued(child);
 }
 
+/* The tokens as an array literal; NULL: whatever it held may have run. */
+static char *
+child_started(const struct msg_crash *crash)
+{
+	struct strbuf b = STRBUF_EMPTY;
+
+	if (crash->n_started > MSG_STARTED_MAX)
+		return NULL;
+	strbuf_putc(&b, '{');
+	for (uint32_t i = 0; i < crash->n_started; i++)
+		strbuf_printf(&b, "%s%" PRId64, i > 0 ? "," : "",
+		    crash->started[i]);
+	strbuf_putc(&b, '}');
+	return strbuf_take(&b);
+}
+
+static void
+child_rescue_send(struct child *child, const struct child_rescue *rescue)
+{
+	const struct msg_crash *crash = &rescue->crash;
+	const char *values[] = {rescue->birth, NULL, crash->how};
+	char *started;
+
+	if (crash->how[0] == '\0') {
+		pg_query(child->control, &stmt_process_end, values,
+		    child_on_rescue, child);
+		return;
+	}
+	values[1] = started = child_started(crash);
+	pg_query(child->control, &stmt_process_crashed, values, child_on_rescue,
+	    child);
+	free(started);
+}
+
 static void
 child_rescue_next(struct child *child)
 {
 	struct child_priv *p = child->priv;
-	const char *values[] = {p->rescues[0]};
 
 	if (p->rescuing || p->n_rescues == 0 || !child->registered ||
 	    !pg_link_ready(child->control))
 		return;
 	p->rescuing = true;
-	pg_query(
-	    child->control, &stmt_process_end, values, child_on_rescue, child);
+	child_rescue_send(child, &p->rescues[0]);
 }
 
 void
-child_rescue(struct child *child, const char *birth)
+child_rescue(
+    struct child *child, const char *birth, const struct msg_crash *crash)
 {
 	struct child_priv *p = child->priv;
+	struct child_rescue *rescue;
 
 	if (!child_is_uuid(birth)) {
 		p->ignored++;
 		return;
 	}
 	for (int i = 0; i < p->n_rescues; i++)
-		if (strcmp(p->rescues[i], birth) == 0)
+		if (strcmp(p->rescues[i].birth, birth) == 0)
 			return;
 	if (p->n_rescues == CHILD_RESCUES_MAX)
 		return; /* the master asks again */
-	memcpy(p->rescues[p->n_rescues++], birth, UUID_TEXT_BYTES);
+	rescue = &p->rescues[p->n_rescues++];
+	memcpy(rescue->birth, birth, UUID_TEXT_BYTES);
+	rescue->crash = *crash;
 	child_rescue_next(child);
 }
 
@@ -348,6 +386,10 @@ child_lease_start(struct child *child)
 	    &child->priv->lease, child->loop, child_on_lease, child);
 	child->control = pg_link_new(&opts);
 	free(name);
+	/* Before anything is claimed: what ran when the process died whose
+	 * place this is has to be run alone, and here nothing else runs yet. */
+	if (birth->crashed[0] != '\0')
+		child_rescue(child, birth->crashed, &birth->crash);
 }
 
 static void

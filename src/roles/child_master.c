@@ -45,7 +45,7 @@ child_obey(struct child *child, const struct msg *msg)
 			log_set_level((enum log_level)msg->level);
 		return;
 	case MSG_RESCUE:
-		child_rescue(child, msg->birth);
+		child_rescue(child, msg->birth, &msg->crash);
 		return;
 	case MSG_READY:
 	case MSG_RESCUED:

@@ -35,6 +35,13 @@ struct birth {
 	const int *listen_fds;         /* bound and listening; http only */
 	int n_listen;
 	int64_t master_pid; /* to notice that the master died before */
+	/* G7. Shared with the master: tokens of the claims that run, 0 = none,
+	 * one in each place. */
+	int64_t *started;
+	int n_started;                 /* places */
+	char crashed[UUID_TEXT_BYTES]; /* whose place this one takes, if that
+					* died by its own fault; "" = none */
+	struct msg_crash crash;        /* how, and what it had started */
 };
 
 struct role {

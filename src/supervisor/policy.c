@@ -3,12 +3,30 @@
  */
 #include "supervisor/policy.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 
 static bool
 policy_exited(int status, int code)
 {
 	return WIFEXITED(status) && WEXITSTATUS(status) == code;
+}
+
+bool
+policy_own_fault(int status, bool hung)
+{
+	if (!WIFSIGNALED(status))
+		return false;
+	switch (WTERMSIG(status)) {
+	case SIGSEGV:
+	case SIGBUS:
+	case SIGILL:
+	case SIGFPE:
+	case SIGABRT:
+		return true;
+	default:
+		return hung;
+	}
 }
 
 struct policy_verdict

@@ -31,6 +31,13 @@ struct policy_verdict {
 	bool rescue;      /* it may have left claims and lanes behind */
 };
 
+/*
+ * G7: true if a process that ended with this status of wait(2) died by its own
+ * fault: SEGV, BUS, ILL, FPE, ABRT, or of anything after it hung. KILL and TERM
+ * come from outside; the kernel's, when memory is out, cannot be told apart.
+ */
+bool policy_own_fault(int status, bool hung);
+
 /* Status 78 of sysexits, EX_CONFIG: "bad configuration, do not restart me". */
 enum { POLICY_EXIT_CONFIG = 78 };
 

@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 /*
@@ -72,7 +73,7 @@ reap_restart(struct slot *slot, int status, int64_t delay_ms)
 }
 
 static void
-reap_slot(struct slot *slot, int status)
+reap_slot(struct slot *slot, int status, const struct rusage *usage)
 {
 	struct policy_verdict v = reap_judge(slot, status);
 
@@ -88,6 +89,7 @@ reap_slot(struct slot *slot, int status)
 		reap_restart(slot, status, v.delay_ms);
 		break;
 	}
+	crash_note(slot, status, usage);
 	slot_clear(slot);
 	rescue_ended(slot);
 	if (v.rescue)
@@ -103,6 +105,7 @@ reap_one(struct master *m, pid_t pid)
 	struct slot *slot = slot_by_pid(m, pid);
 	bool ours = slot != NULL || pid == m->prepare.pid ||
 		    pid == m->reload.pid || pid == m->embedded.pid;
+	struct rusage usage;
 	int status = 0;
 
 	/*
@@ -111,10 +114,10 @@ reap_one(struct master *m, pid_t pid)
 	 */
 	if (ours)
 		kill(-pid, SIGKILL);
-	if (waitpid(pid, &status, 0) != pid)
+	if (wait4(pid, &status, 0, &usage) != pid)
 		return;
 	if (slot != NULL)
-		reap_slot(slot, status);
+		reap_slot(slot, status, &usage);
 	else if (pid == m->prepare.pid)
 		prepare_ended(m, status);
 	else if (pid == m->reload.pid)

@@ -17,7 +17,7 @@ static const struct role *const rescue_roles[] = {
 
 static struct slot *
 rescue_try(struct master *m, enum slot_state state, const struct role *role,
-    const char *birth)
+    const struct rescue_dead *dead)
 {
 	struct list *n;
 
@@ -26,7 +26,7 @@ rescue_try(struct master *m, enum slot_state state, const struct role *role,
 
 		if (slot->role == role && slot_alive(slot) &&
 		    slot->heartbeat.state != MSG_STATE_WAITING_DB &&
-		    slot_send(slot, MSG_RESCUE, 0, birth))
+		    slot_send_rescue(slot, dead->birth, &dead->crash))
 			return slot;
 	}
 	return NULL;
@@ -34,7 +34,7 @@ rescue_try(struct master *m, enum slot_state state, const struct role *role,
 
 /* The process that has taken it on; NULL if there is none now. */
 static struct slot *
-rescue_ask(struct master *m, const char *birth)
+rescue_ask(struct master *m, const struct rescue_dead *dead)
 {
 	static const enum slot_state states[] = {SLOT_SERVING, SLOT_DRAINING};
 	struct slot *slot = NULL;
@@ -44,7 +44,7 @@ rescue_ask(struct master *m, const char *birth)
 		     slot == NULL &&
 		     r < sizeof(rescue_roles) / sizeof(rescue_roles[0]);
 		     r++)
-			slot = rescue_try(m, states[s], rescue_roles[r], birth);
+			slot = rescue_try(m, states[s], rescue_roles[r], dead);
 	return slot;
 }
 
@@ -69,7 +69,7 @@ rescue_step(struct master *m)
 		if (r->dead[i].asked_ms > 0 &&
 		    now_ms - r->dead[i].asked_ms < RESCUE_AGAIN_MS)
 			continue;
-		slot = rescue_ask(m, r->dead[i].birth);
+		slot = rescue_ask(m, &r->dead[i]);
 		if (slot == NULL)
 			return;
 		rescue_asked(r, i, slot);
@@ -82,7 +82,8 @@ rescue_repeat(struct slot *slot)
 	struct rescue *r = &slot->master->rescue;
 
 	for (int i = 0; i < r->count; i++)
-		if (slot_send(slot, MSG_RESCUE, 0, r->dead[i].birth))
+		if (slot_send_rescue(
+			slot, r->dead[i].birth, &r->dead[i].crash))
 			rescue_asked(r, i, slot);
 }
 
@@ -118,6 +119,7 @@ rescue_add(struct slot *slot)
 	memset(&r->dead[r->count], 0, sizeof(r->dead[0]));
 	snprintf(
 	    r->dead[r->count].birth, sizeof(r->dead[0].birth), "%s", slot->id);
+	r->dead[r->count].crash = slot->crash.what;
 	r->count++;
 }
 

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "common/base/msg.h"
 #include "common/base/uuid.h"
 
 struct master;
@@ -18,13 +19,16 @@ enum {
 	RESCUE_AGAIN_MS = 2000 /* the one that was asked has not answered */
 };
 
+struct rescue_dead {
+	char birth[UUID_TEXT_BYTES];
+	uint32_t asked;         /* number of the slot that was asked */
+	int64_t asked_ms;       /* CLOCK_MONOTONIC; 0 = nobody was */
+	struct msg_crash crash; /* if it was one */
+};
+
 struct rescue {
 	int count;
-	struct {
-		char birth[UUID_TEXT_BYTES];
-		uint32_t asked;   /* number of the slot that was asked */
-		int64_t asked_ms; /* CLOCK_MONOTONIC; 0 = nobody was */
-	} dead[RESCUE_MAX];
+	struct rescue_dead dead[RESCUE_MAX];
 };
 
 /* The slot's process has died, and may have left claims and lanes behind. */

@@ -45,7 +45,7 @@ signals_on_reopen(struct master *m)
 		struct slot *slot = LIST_ENTRY(n, struct slot, table);
 
 		if (slot_alive(slot))
-			slot_send(slot, MSG_REOPEN, 0, "");
+			slot_send(slot, MSG_REOPEN, 0);
 	}
 }
 

@@ -177,6 +177,7 @@ slot_birth(struct slot *slot)
 	slot->ready_ms = 0;
 	slot->drain_until_ms = 0;
 	slot->cause[0] = slot->outworn[0] = '\0';
+	slot->hangs = false;
 	slot->serial = slot->master->serial;
 	recycle_birth(slot);
 }
@@ -200,7 +201,7 @@ slot_start(struct slot *slot)
 void
 slot_drain(struct slot *slot, int64_t limit_ms, const char *why)
 {
-	if (!slot_send(slot, MSG_DRAIN, limit_ms, ""))
+	if (!slot_send(slot, MSG_DRAIN, limit_ms))
 		log_warn("%s pid %d does not take messages; it will be killed "
 			 "when its time is over",
 		    slot->name, (int)slot->pid);
@@ -214,19 +215,32 @@ slot_drain(struct slot *slot, int64_t limit_ms, const char *why)
 		slot_set_state(slot, SLOT_DRAINING, LOG_LEVEL_DEBUG, "%s", why);
 }
 
-bool
-slot_send(struct slot *slot, enum msg_type type, int64_t deadline_ms,
-    const char *birth)
+static bool
+slot_send_msg(struct slot *slot, struct msg *msg)
 {
-	struct msg msg = {.type = type,
-	    .slot = slot->number,
-	    .generation = slot->generation,
-	    .stopping = master_is_stopping(slot->master),
-	    .deadline_ms = deadline_ms};
-
 	assert(slot_alive(slot));
+	msg->slot = slot->number;
+	msg->generation = slot->generation;
+	msg->stopping = master_is_stopping(slot->master);
+	return msg_send(slot->fd, msg);
+}
+
+bool
+slot_send(struct slot *slot, enum msg_type type, int64_t deadline_ms)
+{
+	struct msg msg = {.type = type, .deadline_ms = deadline_ms};
+
+	return slot_send_msg(slot, &msg);
+}
+
+bool
+slot_send_rescue(
+    struct slot *slot, const char *birth, const struct msg_crash *crash)
+{
+	struct msg msg = {.type = MSG_RESCUE, .crash = *crash};
+
 	snprintf(msg.birth, sizeof(msg.birth), "%s", birth);
-	return msg_send(slot->fd, &msg);
+	return slot_send_msg(slot, &msg);
 }
 
 void
@@ -242,5 +256,6 @@ slot_clear(struct slot *slot)
 	if (slot->fd >= 0)
 		event_del(&slot->io);
 	fd_close(&slot->fd);
+	crash_page_close(slot);
 	slot->pid = 0;
 }

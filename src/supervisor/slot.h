@@ -18,6 +18,7 @@
 #include "common/base/uuid.h"
 #include "common/conf/conf.h"
 #include "supervisor/backoff.h"
+#include "supervisor/crash.h"
 #include "supervisor/states.h"
 
 struct conf_class;
@@ -56,9 +57,12 @@ struct slot {
 	struct conf_recycle recycle; /* its limits, with jitter */
 	int64_t connections;         /* that it may open */
 	char cause[160];             /* why the master kills it, "" = no */
+	bool hangs;                  /* so the watchdog says */
+	struct crash_page page;      /* what it has started */
 	char outworn[160];           /* why it is recycled, "" = it is not */
 
 	/* What the next one gets. */
+	struct crash crash; /* of the one before, if it was one */
 	struct backoff backoff;
 	int64_t restart_delay_ms;       /* for SLOT_WAITING */
 	struct backoff replace_backoff; /* of replacements that failed */
@@ -96,8 +100,9 @@ void slot_drain(struct slot *slot, int64_t limit_ms, const char *why);
 void slot_heard(struct slot *slot);
 
 /* Send the process a message; false if it cannot take it. */
-bool slot_send(struct slot *slot, enum msg_type type, int64_t deadline_ms,
-    const char *birth);
+bool slot_send(struct slot *slot, enum msg_type type, int64_t deadline_ms);
+bool slot_send_rescue(
+    struct slot *slot, const char *birth, const struct msg_crash *crash);
 
 /* A signal to its process and all that the process started. */
 void slot_kill_group(struct slot *slot, int sig);

@@ -97,6 +97,10 @@ spawn_role(const struct slot *slot, int fd)
 	birth->listen_fds = fds;
 	birth->n_listen = listen_fds(&m->listeners, fds);
 	birth->master_pid = m->pid;
+	birth->started = slot->page.tokens;
+	birth->n_started = (int)slot->page.count;
+	memcpy(birth->crashed, slot->crash.id, sizeof(birth->crashed));
+	birth->crash = slot->crash.what;
 	role_main(birth);
 }
 
@@ -116,6 +120,11 @@ spawn_slot(struct slot *slot)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		0, pair) != 0)
 		return -1;
+	if (crash_page_open(slot) != 0) {
+		fd_close(&pair[0]);
+		fd_close(&pair[1]);
+		return -1;
+	}
 	pid = spawn_fork(slot->master, &opts);
 	if (pid == 0) {
 		fd_close(&pair[0]);
@@ -123,9 +132,12 @@ spawn_slot(struct slot *slot)
 	}
 	fd_close(&pair[1]);
 	if (pid < 0) {
+		crash_page_close(slot);
 		fd_close(&pair[0]);
 		return -1;
 	}
+	crash_page_hide(slot);
+	slot->crash.id[0] = '\0';
 	slot->pid = pid;
 	slot->fd = pair[0];
 	return 0;

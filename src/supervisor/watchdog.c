@@ -21,6 +21,7 @@ watchdog_abort(struct slot *slot)
 	slot_set_state(slot, SLOT_HUNG, LOG_LEVEL_ERROR,
 	    "hangs: %s; it last said: %s; aborting it", slot->cause,
 	    slot->heartbeat.text[0] ? slot->heartbeat.text : "nothing");
+	slot->hangs = true;
 	kill(slot->pid, SIGABRT);
 	/* A stopped process dies of ABRT only when it runs again. */
 	kill(slot->pid, SIGCONT);

@@ -8,7 +8,7 @@ import pytest
 
 from harness import procs
 from harness.app import App, copy_orders
-from harness.chimpd import Chimpd, chimpctl, configuration
+from harness.chimpd import Chimpd, chimpctl
 from harness.cluster import Cluster, initdb, temp_dir
 from harness.fake import CHIMPD_TEST, FakeNode
 from harness.http import Client
@@ -158,24 +158,6 @@ def app(folder):
 @pytest.fixture
 def orders_conf(folder):
     return copy_orders(folder)
-
-
-@pytest.fixture
-def schema(database, folder, app):
-    """A database with chimp's schema and no daemon: for its SQL functions.
-
-    schema(registrations, migration ...) also applies and registers an app.
-    """
-    def make(*args):
-        if not args:
-            return database
-        conf = folder / "schema.conf"
-        configuration(conf, url=database.url, listen=f"unix:{folder}/none",
-                      include=[app(*args).conf])
-        done = chimpctl("-c", conf, "migrate")
-        assert done.status == 0, done
-        return database
-    return make
 
 
 class Orders:

@@ -18,11 +18,6 @@ POLICY = {"max_attempts": 50, "retry_delay_ms": 5, "retry_delay_max_ms": 1000,
           "backoff": "constant"}
 
 
-@pytest.fixture
-def schema(database):
-    return database
-
-
 def register(database, **kinds):
     apps = {"apps": [{"name": "a", **kinds}]}
     database.rows("select chimp.register_apps(%s, 'n', %s)", NODE, json.dumps(apps))
@@ -53,12 +48,12 @@ def run_all(threads):
     assert not problems, problems
 
 
-def test_g16_no_gap_no_duplicate_in_any_order_of_commits(schema):
-    schema.rows("create schema o")
-    schema.rows("create table o.seen (id bigint primary key)")
-    schema.rows("create function o.h(input jsonb) returns jsonb language sql as "
+def test_g16_no_gap_no_duplicate_in_any_order_of_commits(database):
+    database.rows("create schema o")
+    database.rows("create table o.seen (id bigint primary key)")
+    database.rows("create function o.h(input jsonb) returns jsonb language sql as "
                 "$$ insert into o.seen values ((input ->> 'id')::bigint); select input $$")
-    register(schema, subscriptions=[{
+    register(database, subscriptions=[{
         "name": "s", "event": "order.*", "sql": "o.h", "lanes": 3, "batch": 10,
         "from": "now", "on_failure": "park", **POLICY}])
     stop = time.monotonic() + 4
@@ -67,7 +62,7 @@ def test_g16_no_gap_no_duplicate_in_any_order_of_commits(schema):
 
     def writer(seed):
         dice = random.Random(seed)
-        session = schema.connect()
+        session = database.connect()
         session.autocommit = False
         cursor = session.cursor()
         while time.monotonic() < stop:
@@ -92,7 +87,7 @@ def test_g16_no_gap_no_duplicate_in_any_order_of_commits(schema):
         writing.remove(seed)
 
     def subscriber():
-        cursor = schema.connect().cursor()
+        cursor = database.connect().cursor()
         process = process_start(cursor, "subscriber")
         cursor.execute("select lane, epoch from chimp.lanes_claim(%s, '{}')", (process,))
         lanes = cursor.fetchall()
@@ -111,28 +106,28 @@ def test_g16_no_gap_no_duplicate_in_any_order_of_commits(schema):
                 return
 
     run_all([subscriber] + [lambda s=s: writer(s) for s in list(writing)])
-    seen = {id for id, in schema.rows("select id from o.seen")}
-    print(f"{len(committed)} events, {schema.value('select max(id) from chimp.tick')} ticks")
+    seen = {id for id, in database.rows("select id from o.seen")}
+    print(f"{len(committed)} events, {database.value('select max(id) from chimp.tick')} ticks")
     assert len(committed) > 100
     assert committed - seen == set(), "events that were lost"
     assert seen - committed == set(), "events that were rolled back and delivered"
-    assert schema.value("select lag_events from chimp.subscriptions") == 0
+    assert database.value("select lag_events from chimp.subscriptions") == 0
 
 
-def test_g1_effects_once_while_processes_are_declared_dead_at_random(schema):
-    schema.rows("create schema o")
-    schema.rows("create table o.effect (job bigint primary key)")
-    schema.rows("""
+def test_g1_effects_once_while_processes_are_declared_dead_at_random(database):
+    database.rows("create schema o")
+    database.rows("create table o.effect (job bigint primary key)")
+    database.rows("""
         create function o.h(input jsonb) returns jsonb language plpgsql as $$ begin
             insert into o.effect values ((chimp.job() ->> 'id')::bigint);
             perform pg_sleep(random() * 0.01);
             if random() < 0.2 then raise exception 'at times'; end if;
             return input;
         end $$""")
-    register(schema, queues=[{"name": "q", "sql": "o.h", "timeout_ms": 0,
+    register(database, queues=[{"name": "q", "sql": "o.h", "timeout_ms": 0,
                               "dead_letter": "", "priority": 0, **POLICY}])
-    queues = [schema.value("select id from chimp.queue where name = 'q'")]
-    jobs = {id for id, in schema.rows(
+    queues = [database.value("select id from chimp.queue where name = 'q'")]
+    jobs = {id for id, in database.rows(
         "select chimp.enqueue('q', ordering_key => case when i %% 4 = 0 then (i %% 7)::text end,"
         " unique_key => case when i %% 3 = 0 then i::text end)"
         " from generate_series(1, %s) i", 1000)}
@@ -160,7 +155,7 @@ def test_g1_effects_once_while_processes_are_declared_dead_at_random(schema):
                 stale.append(job)
 
     def worker(number):
-        cursor = schema.connect().cursor()
+        cursor = database.connect().cursor()
         process = None
         while True:
             if process is None:
@@ -183,7 +178,7 @@ def test_g1_effects_once_while_processes_are_declared_dead_at_random(schema):
                 time.sleep(0.005)
 
     def reaper():
-        cursor = schema.connect().cursor()
+        cursor = database.connect().cursor()
         deadline = time.monotonic() + 60
         time.sleep(0.1)
         while alive:
@@ -196,7 +191,7 @@ def test_g1_effects_once_while_processes_are_declared_dead_at_random(schema):
     run_all([lambda n=n: worker(n) for n in range(workers)] + [reaper])
     print(f"{len(jobs)} jobs, {len(stale)} stale completions refused")
     assert stale, "nothing was declared dead at work: the test proved nothing"
-    assert {job for job, in schema.rows("select job from o.effect")} == jobs
-    assert schema.rows("select state, count(*) from chimp.jobs group by 1") == [("done", len(jobs))]
+    assert {job for job, in database.rows("select job from o.effect")} == jobs
+    assert database.rows("select state, count(*) from chimp.jobs group by 1") == [("done", len(jobs))]
     for table in ("ready", "scheduled", "claim", "held", "key", "unique"):
-        assert schema.value(f"select count(*) from chimp.job_{table}") == 0, table
+        assert database.value(f"select count(*) from chimp.job_{table}") == 0, table

@@ -123,8 +123,7 @@ def test_g09_a_dead_job_is_kept_and_its_letter_is_a_job(jobs):
     assert letter["failedAt"].endswith("Z")
 
 
-def test_g08_backoff_grows_and_is_capped(database, schema):
-    schema()
+def test_g08_backoff_grows_and_is_capped(database):
     for attempt, bound in ((1, 1000), (2, 2000), (3, 4000), (10, 60000), (1000, 60000)):
         low, high = database.rows(
             "select min(d), max(d) from (select chimp.retry_delay_ms('exponential', 1000, 60000,"

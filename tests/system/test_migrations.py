@@ -129,8 +129,8 @@ def test_g39_a_database_with_a_newer_migration_that_allows_this_binary_is_served
     assert daemon.http.get("/ready").status == 200
 
 
-def test_g39_every_own_migration_records_the_oldest_binary_it_allows(schema):
-    database = schema()
+def test_g39_every_own_migration_records_the_oldest_binary_it_allows(database):
+    assert chimpctl("-d", database.url, "migrate").status == 0
     assert database.value("select count(*) from chimp.migration where app = ''"
                           " and name <> 'functions' and oldest_binary < 1") == 0
 

@@ -96,6 +96,23 @@ START_TEST(test_only_restarts_count)
 }
 END_TEST
 
+START_TEST(test_own_fault)
+{
+	static const int own[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+	static const int from_outside[] = {SIGKILL, SIGTERM, SIGINT, SIGQUIT};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		ck_assert(policy_own_fault(KILLED(own[i]), false));
+	for (size_t i = 0; i < 4; i++) {
+		ck_assert(!policy_own_fault(KILLED(from_outside[i]), false));
+		/* What hangs may not die of ABRT. */
+		ck_assert(policy_own_fault(KILLED(from_outside[i]), true));
+	}
+	ck_assert(!policy_own_fault(EXITED(0), true));
+	ck_assert(!policy_own_fault(EXITED(1), false));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -107,6 +124,7 @@ main(void)
 	tcase_add_loop_test(
 	    tc, test_policy, 0, (int)(sizeof(rows) / sizeof(rows[0])));
 	tcase_add_test(tc, test_only_restarts_count);
+	tcase_add_test(tc, test_own_fault);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

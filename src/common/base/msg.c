@@ -36,5 +36,6 @@ msg_receive(int fd, struct msg *msg)
 		return -2;
 	msg->birth[sizeof(msg->birth) - 1] = '\0';
 	msg->text[sizeof(msg->text) - 1] = '\0';
+	msg->crash.how[sizeof(msg->crash.how) - 1] = '\0';
 	return 1;
 }

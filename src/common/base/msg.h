@@ -33,7 +33,16 @@ enum msg_state {
 	MSG_STATE_DRAINING
 };
 
-#define MSG_VERSION 2
+enum { MSG_STARTED_MAX = 64 };
+
+/* The end of a process by its own fault, and what it had started (G7). */
+struct msg_crash {
+	char how[448];      /* in words; "" = it was not its own fault */
+	uint32_t n_started; /* claims; more than fit stands for all it held */
+	int64_t started[MSG_STARTED_MAX]; /* their tokens */
+};
+
+#define MSG_VERSION 3
 
 struct msg {
 	uint32_t version;    /* MSG_VERSION */
@@ -49,6 +58,7 @@ struct msg {
 	int64_t deadline_ms;
 	char birth[UUID_TEXT_BYTES];
 	char text[128]; /* what it does, in words, for status lines */
+	struct msg_crash crash; /* of MSG_RESCUE */
 };
 
 /* Send without blocking; false when the peer is gone or its buffer is full. */

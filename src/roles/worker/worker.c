@@ -140,7 +140,7 @@ worker_notified(struct child *child, const char *channel, const char *payload)
 	    strncmp(payload, CANCEL, strlen(CANCEL)) == 0)
 		worker_cancelled(w, payload + strlen(CANCEL));
 	else if (strcmp(channel, "chimp_control") == 0)
-		w->refresh = true;
+		w->refresh = w->suspects = true;
 	else if (worker_serves(w, payload))
 		worker_look(w);
 	else

@@ -128,6 +128,8 @@ struct worker {
 	char *queues;         /* ids as an array literal; NULL = not known */
 	bool refresh;         /* they may have changed: ask */
 	bool look;            /* there may be work: claim when there is room */
+	bool suspects;        /* there may be some: ask when nothing is held */
+	bool alone;           /* one is held, and nothing else may be */
 	bool asking;          /* a claim or refresh is not answered */
 	bool lost_claim;      /* a claim was lost with its connection: what it
 			       * took, if anything, nobody knows */

@@ -34,6 +34,9 @@ static const struct pg_stmt stmt_worker_queues = { "worker_queues",
 static const struct pg_stmt stmt_claim = { "claim",
 	"select token, queue_id, queue, handler, timeout_ms, group_max, floor, jobs"
 	" from chimp.claim($1, $2, $3, $4, $5, $6)", 6 };
+static const struct pg_stmt stmt_claim_suspect = { "claim_suspect",
+	"select token, queue_id, queue, handler, timeout_ms, group_max, floor, jobs"
+	" from chimp.claim_suspect($1, $2)", 2 };
 static const struct pg_stmt stmt_next_due = { "next_due_ms",
 	"select chimp.next_due_ms($1)", 1 };
 static const struct pg_stmt stmt_give_back = { "process_end",
@@ -179,6 +182,55 @@ claim_ask(struct worker *w, int n)
 	free(floors);
 }
 
+/* --- suspects --- */
+
+static void
+claim_on_suspect(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct worker *w = arg;
+
+	(void)link;
+	w->asking = false;
+	if (reply->lost) {
+		w->lost_claim = true;
+		return;
+	}
+	if (!reply->ok) {
+		w->suspects = false; /* until the next look at all */
+		claim_trouble(w, "claim a suspect", &reply->error);
+	} else if (pg_rows(reply->results[0]) > 0) {
+		job_new(w, reply->results[0], 0);
+		w->alone = true;
+	} else {
+		w->suspects = false;
+	}
+	worker_advance(w);
+}
+
+/*
+ * A job that ran when its process died runs in one that runs nothing else, so
+ * that the next death tells whether it was this one (G7). Nothing waits for
+ * that: the process that takes the place of the dead one asks before all else,
+ * and any other when it happens to hold nothing.
+ */
+static void
+claim_ask_suspect(struct worker *w)
+{
+	w->asking = true;
+	pg_query(w->child->control, &stmt_claim_suspect,
+	    (const char *[]){w->child->birth->id, w->queues}, claim_on_suspect,
+	    w);
+}
+
+/* --- what to ask --- */
+
+static int
+claim_held(const struct worker *w)
+{
+	return w->n_jobs[JOB_RUNNING] + w->n_jobs[JOB_WAITING] +
+	       w->n_jobs[JOB_SETTLING];
+}
+
 static int
 claim_want(const struct worker *w)
 {
@@ -186,8 +238,7 @@ claim_want(const struct worker *w)
 	    .concurrency = worker_run_concurrency(w),
 	    .running = w->n_jobs[JOB_RUNNING],
 	    .slow = worker_run_slow(w),
-	    .held = w->n_jobs[JOB_RUNNING] + w->n_jobs[JOB_WAITING] +
-		    w->n_jobs[JOB_SETTLING],
+	    .held = claim_held(w),
 	    .waiting = w->n_jobs[JOB_WAITING],
 	    .mean_us = w->mean_us,
 	};
@@ -207,7 +258,12 @@ worker_claim_advance(struct worker *w)
 		claim_ask_queues(w);
 		return;
 	}
-	if (!w->look)
+	w->alone = w->alone && claim_held(w) > 0;
+	if (w->suspects && claim_held(w) == 0) {
+		claim_ask_suspect(w);
+		return;
+	}
+	if (!w->look || w->alone)
 		return;
 	n = claim_want(w);
 	if (n > 0)
@@ -223,7 +279,7 @@ claim_on_timer(struct loop_timer *timer, void *arg)
 	w->look = true;
 	/* The safety poll: a NOTIFY of chimp_control may have been lost. */
 	if (worker_relook_ms(w->misses) == worker_relook_ms(w->misses + 1))
-		w->refresh = true;
+		w->refresh = w->suspects = true;
 	worker_run_sweep(w);
 	worker_maintain_soon(w);
 	worker_advance(w);
@@ -258,7 +314,7 @@ worker_claim_registered(struct worker *w)
 {
 	const char *values[] = {w->child->birth->id};
 
-	w->refresh = true;
+	w->refresh = w->suspects = true;
 	w->full_look_us = 0;
 	worker_look(w);
 	if (!w->lost_claim)

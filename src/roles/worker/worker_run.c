@@ -150,6 +150,7 @@ run_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 	struct job *job = r->job;
 
 	r->job = NULL;
+	runner_unmark(r);
 	runner_end_progress(r, job);
 	runner_set_state(r, RUNNER_IDLE);
 	if (reply->ok) {
@@ -195,6 +196,7 @@ run_job(struct runner *r, struct job *job)
 	r->warm = stmt;
 	runner_set_state(r, RUNNER_BUSY);
 	job_set_state(job, JOB_RUNNING);
+	runner_mark(r, job);
 	if (job->n > 1) {
 		run_send_timeout(r->link, RUN_GROUP_TIMEOUT_MS);
 		pg_send(r->link, stmt,

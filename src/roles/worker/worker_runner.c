@@ -30,6 +30,7 @@ void
 runner_close(struct runner *r)
 {
 	pg_link_free(&r->link);
+	runner_unmark(r);
 	list_remove(&r->node);
 	r->worker->n_runners--;
 	free(r->progress);
@@ -59,6 +60,27 @@ runner_idle(struct worker *w)
 			return r;
 	}
 	return NULL;
+}
+
+void
+runner_mark(struct runner *r, const struct job *job)
+{
+	const struct birth *birth = r->worker->child->birth;
+
+	/* As many places as connections: one is free. */
+	for (int i = 0; i < birth->n_started && r->mark == NULL; i++)
+		if (birth->started[i] == 0)
+			r->mark = &birth->started[i];
+	if (r->mark != NULL)
+		*(volatile int64_t *)r->mark = strtoll(job->token, NULL, 10);
+}
+
+void
+runner_unmark(struct runner *r)
+{
+	if (r->mark != NULL)
+		*(volatile int64_t *)r->mark = 0;
+	r->mark = NULL;
 }
 
 /* --- connections --- */

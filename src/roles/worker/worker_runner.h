@@ -21,6 +21,7 @@ struct runner {
 	enum runner_state state;
 	bool failed;     /* RUNNER_CONNECTING, not for the first time */
 	struct job *job; /* RUNNER_BUSY */
+	int64_t *mark;   /* RUNNER_BUSY: where the master sees its token */
 	/* What it ran last. The first run of another statement has plans to
 	 * make, and says little of those that follow. */
 	const struct pg_stmt *warm;
@@ -37,6 +38,11 @@ struct runner {
 void runner_set_state(struct runner *r, enum runner_state state);
 
 void runner_open(struct worker *w);
+
+/* Say to the master that the job's claim is started, or not any more: what is
+ * when the process dies by its own fault is suspected of it (G7). */
+void runner_mark(struct runner *r, const struct job *job);
+void runner_unmark(struct runner *r);
 
 /* A job that it runs becomes one to be given back (run_on_reply). */
 void runner_close(struct runner *r);
