@@ -256,8 +256,8 @@ child_started(const struct msg_crash *crash)
 		return NULL;
 	strbuf_putc(&b, '{');
 	for (uint32_t i = 0; i < crash->n_started; i++)
-		strbuf_printf(&b, "%s%" PRId64, i > 0 ? "," : "",
-		    crash->started[i]);
+		strbuf_printf(
+		    &b, "%s%" PRId64, i > 0 ? "," : "", crash->started[i]);
 	strbuf_putc(&b, '}');
 	return strbuf_take(&b);
 }

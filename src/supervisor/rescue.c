@@ -82,8 +82,7 @@ rescue_repeat(struct slot *slot)
 	struct rescue *r = &slot->master->rescue;
 
 	for (int i = 0; i < r->count; i++)
-		if (slot_send_rescue(
-			slot, r->dead[i].birth, &r->dead[i].crash))
+		if (slot_send_rescue(slot, r->dead[i].birth, &r->dead[i].crash))
 			rescue_asked(r, i, slot);
 }
 

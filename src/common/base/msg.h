@@ -57,7 +57,7 @@ struct msg {
 	uint64_t done;       /* requests, jobs, events since its birth */
 	int64_t deadline_ms;
 	char birth[UUID_TEXT_BYTES];
-	char text[128]; /* what it does, in words, for status lines */
+	char text[128];         /* what it does, in words, for status lines */
 	struct msg_crash crash; /* of MSG_RESCUE */
 };
 

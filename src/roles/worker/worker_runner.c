@@ -133,8 +133,8 @@ runner_send_progress(
 	struct worker *w = r->worker;
 
 	pg_query(w->child->control, &stmt_progress,
-	    (const char *[]){r->progress_job, job->token, r->progress,
-		w->child->birth->id},
+	    (const char *[]){
+		r->progress_job, job->token, r->progress, w->child->birth->id},
 	    on_reply, w);
 	mem_free(&r->progress);
 }
