@@ -11,7 +11,7 @@ import psycopg2.extras
 import pytest
 
 from harness.cluster import rows
-from harness.wait import until
+from harness.wait import Stopwatch, until
 
 SCHEMA = """
 create schema t;
@@ -278,3 +278,46 @@ def test_queues_of_fast_jobs_come_to_share_transactions(start, app, database):
         "select max(cardinality(jobs)), count(*) from chimp.job_done")[0]
     assert 1 < largest <= 32
     print(f"20000 jobs in {chunks} pieces, the largest of {largest}")
+
+
+NAP = """
+create schema t;
+create function t.nap(input jsonb) returns jsonb language sql as $$
+    select to_jsonb(pg_sleep((input ->> 's')::float) is null)
+$$;
+"""
+
+
+@pytest.fixture
+def naps(start, app, database):
+    start(app('queue "q" { sql = "t.nap" }', NAP), processes=0, cron=0, subscriber=0,
+          workers="worker default { processes = 1  concurrency = 16 }")
+    return lambda n, seconds: database.rows(
+        "select chimp.enqueue('q', jsonb_build_object('s', %s)) from generate_series(1, %s)",
+        seconds, n)
+
+
+def count(database, state):
+    return database.value("select count(*) from chimp.jobs where state = %s", state)
+
+
+def test_the_first_jobs_of_a_queue_run_side_by_side_however_long_they_take(naps, database, figure):
+    naps(16, 60)
+    with Stopwatch() as watch:
+        until(lambda: database.value(
+            "select count(*) from pg_stat_activity where state = 'active'"
+            " and wait_event = 'PgSleep'") == 16, "all run")
+    figure("16 long jobs of a new queue until all run", watch.ms, "ms", 1000)
+    database.rows("select chimp.cancel(id) from chimp.jobs")
+
+
+def test_g15_long_jobs_of_a_fast_queue_hold_no_others(naps, database):
+    naps(500, 0)
+    until(lambda: count(database, "done") == 500, "the queue is known to be fast")
+    naps(14, 60)
+    until(lambda: count(database, "running") == 14, "the long ones run")
+    for n in range(1, 6):
+        naps(100, 0)
+        until(lambda: count(database, "done") == 500 + 100 * n, "the short ones run beside them")
+    assert count(database, "running") == 14
+    database.rows("select chimp.cancel(id) from chimp.jobs where state = 'running'")

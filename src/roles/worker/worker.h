@@ -30,6 +30,7 @@ struct runner;
 
 struct queue {
 	struct list node; /* of the worker's, once met */
+	struct worker *worker;
 	int64_t id;
 	char *name;
 	char *function;               /* its handler, as the last claim said */
@@ -52,6 +53,7 @@ struct queue *queue_learn(struct worker *w, int64_t id, const char *name,
 char *queues_groups(struct worker *w);
 char *queues_limits(struct worker *w);
 char *queues_floors(struct worker *w);
+int queues_room(struct worker *w);         /* the sum of the limits */
 void queues_look_at_all(struct worker *w); /* no floors */
 void queues_done(struct worker *w);
 
@@ -176,6 +178,7 @@ void worker_run_start(struct worker *w);
 void worker_run_done(struct worker *w);
 void worker_run_advance(struct worker *w);   /* start waiting jobs */
 int worker_run_slow(const struct worker *w); /* running WORKER_SLOW_MS long */
+int worker_run_slow_of(const struct worker *w, const struct queue *q);
 /* Runners that there are or can be; 0 while none is connected. */
 int worker_run_concurrency(const struct worker *w);
 /* Cancel the statement that runs for a claim, or all (token NULL);

@@ -111,7 +111,8 @@ claim_sleep(struct worker *w, const struct pg_reply *reply)
 		due_ms = pg_int(reply->results[1], 0, 0);
 	loop_timer_start(
 	    &w->look_timer, worker_relook_due_ms(w->misses, due_ms));
-	w->misses++;
+	/* Busy times have no use for the instant of the next scheduled job. */
+	w->misses += pg_rows(reply->results[0]) == 0;
 }
 
 static void
@@ -249,7 +250,7 @@ claim_want(const struct worker *w)
 void
 worker_claim_advance(struct worker *w)
 {
-	int n;
+	int n, room;
 
 	if (w->asking || w->lost_claim || w->child->draining ||
 	    !worker_connected(w))
@@ -266,8 +267,12 @@ worker_claim_advance(struct worker *w)
 	if (!w->look || w->alone)
 		return;
 	n = claim_want(w);
-	if (n > 0)
-		claim_ask(w, n);
+	room = queues_room(w);
+	if (n > 0 && room > 0)
+		claim_ask(w, n < room ? n : room);
+	else if (n > 0 && !w->look_timer.armed)
+		/* By then some may have turned out to be slow. */
+		loop_timer_start(&w->look_timer, WORKER_SLOW_MS);
 }
 
 static void

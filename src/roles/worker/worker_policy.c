@@ -51,6 +51,17 @@ worker_mean_us(int64_t mean_us, int64_t run_us)
 	return mean_us + (run_us - mean_us) / WORKER_MEAN_WEIGHT;
 }
 
+/* The median, about: it goes up and down by the same factor, so that runs that
+ * a busy machine has held up hardly count. */
+static int64_t
+worker_typical_us(int64_t typical_us, int64_t run_us)
+{
+	if (typical_us == 0)
+		typical_us = WORKER_RUNNER_US;
+	return run_us > typical_us ? typical_us * 5 / 4
+				   : (typical_us * 4 + 4) / 5;
+}
+
 static void
 worker_speed_judge(struct worker_speed *s)
 {
@@ -77,6 +88,7 @@ worker_speed_ran(struct worker_speed *s, int n, int64_t run_us, int slow)
 	if (n <= 0)
 		return;
 	s->mean_us = worker_mean_us(s->mean_us, run_us / n);
+	s->typical_us = worker_typical_us(s->typical_us, run_us / n);
 	s->seen = worker_min(s->seen + n, WORKER_SEEN_MAX);
 	/* The plain share at first, then that of about the last 256. */
 	weight = (double)n / worker_min(s->seen, n > 256 ? n : 256);
@@ -98,16 +110,32 @@ worker_group(const struct worker_speed *speed, int group_max)
 	return n < 1 ? 1 : worker_min((int)n, group_max);
 }
 
-int
-worker_limit(const struct worker_speed *speed, int group_max, int held)
+/* Of jobs that run one by one: how many at once. */
+static int
+worker_runners(const struct worker_speed *speed, int slow)
 {
-	if (worker_group(speed, group_max) > 1)
-		return held <= WORKER_FAST_RUNNERS ? WORKER_FAST_CLAIMS - held
-						   : 0;
-	if (group_max == 1 || speed->wanted > 0 ||
-	    speed->seen >= WORKER_SEEN_MIN || speed->slow > 0)
+	if (speed->seen == 0)
+		return slow > 0 ? WORKER_NO_LIMIT : WORKER_FAST_RUNNERS;
+	if (speed->seen >= WORKER_SEEN_MIN / 2 && speed->slow >= 0.2)
 		return WORKER_NO_LIMIT;
-	return held < WORKER_FAST_RUNNERS ? WORKER_FAST_RUNNERS - held : 0;
+	return WORKER_FAST_RUNNERS +
+	       (int)(speed->typical_us / WORKER_RUNNER_US);
+}
+
+int
+worker_limit(
+    const struct worker_speed *speed, int group_max, int held, int slow)
+{
+	const int fast = held - slow;
+	int runners;
+
+	if (worker_group(speed, group_max) > 1)
+		return fast <= WORKER_FAST_RUNNERS ? WORKER_FAST_CLAIMS - fast
+						   : 0;
+	if (group_max == 1)
+		return WORKER_NO_LIMIT;
+	runners = worker_runners(speed, slow);
+	return fast < runners ? runners - fast : 0;
 }
 
 int64_t

@@ -52,11 +52,12 @@ int64_t worker_mean_us(int64_t mean_us, int64_t run_us);
  * turns out slow in groups has to prove itself with more jobs each time.
  */
 struct worker_speed {
-	int64_t mean_us; /* of one job; -1 = none has ended yet */
-	double slow;     /* the share of slow ones, of about the last 256 */
-	int seen;        /* jobs that it is of */
-	int wanted;      /* before any share a transaction; 0 = the least */
-	bool grouping;   /* they may */
+	int64_t mean_us;    /* of one job; -1 = none has ended yet */
+	int64_t typical_us; /* half of them take longer; 0 = likewise */
+	double slow;        /* the share of slow ones, of about the last 256 */
+	int seen;           /* jobs that it is of */
+	int wanted;         /* before any share a transaction; 0 = the least */
+	bool grouping;      /* they may */
 };
 
 enum {
@@ -68,6 +69,9 @@ enum {
 	/* Fast jobs keep a processor busy each; more of them at once only
 	 * wait for each other, and look slow. */
 	WORKER_FAST_RUNNERS = 4,
+	/* One by one, a runner more for each of these that a job typically
+	 * takes: what takes longer waits for something. */
+	WORKER_RUNNER_US = 500,
 	WORKER_FAST_CLAIMS = 3 * WORKER_FAST_RUNNERS,
 	WORKER_NO_LIMIT = 1000000
 };
@@ -81,10 +85,13 @@ void worker_speed_ran(
  * group_max. */
 int worker_group(const struct worker_speed *speed, int group_max);
 
-/* How many claims more of the queue to make, with `held` of them here. Of jobs
- * that are fast, or not known, WORKER_FAST_RUNNERS at once; claims of groups
- * are made in batches, up to WORKER_FAST_CLAIMS. */
-int worker_limit(const struct worker_speed *speed, int group_max, int held);
+/* How many claims more of the queue to make, with `held` of them here, `slow`
+ * of which have been running for WORKER_SLOW_MS. Of jobs that are fast, or
+ * not known, WORKER_FAST_RUNNERS at once, of others more: at fast ones, more
+ * runners only wait for each other. Claims of groups are made in batches, up to
+ * WORKER_FAST_CLAIMS. The slow ones are in nobody's way. */
+int worker_limit(
+    const struct worker_speed *speed, int group_max, int held, int slow);
 
 /* --- when to look again --- */
 

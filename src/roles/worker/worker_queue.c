@@ -31,6 +31,7 @@ queue_new(struct worker *w, int64_t id)
 	struct queue *q = mem_zalloc(sizeof(*q));
 	char *text = mem_printf("%" PRId64, id);
 
+	q->worker = w;
 	q->id = id;
 	q->name = mem_strdup("");
 	q->function = mem_strdup("");
@@ -75,7 +76,8 @@ queue_group_of(const struct queue *q)
 static int64_t
 queue_limit_of(const struct queue *q)
 {
-	return q != NULL ? worker_limit(&q->speed, q->group_max, q->held)
+	return q != NULL ? worker_limit(&q->speed, q->group_max, q->held,
+			       worker_run_slow_of(q->worker, q))
 			 : WORKER_FAST_RUNNERS;
 }
 
@@ -110,6 +112,17 @@ char *
 queues_limits(struct worker *w)
 {
 	return queues_map(w, queue_limit_of);
+}
+
+int
+queues_room(struct worker *w)
+{
+	const char *ids = w->queues;
+	int64_t id, room = 0;
+
+	while (array_next(&ids, &id) && room < WORKER_NO_LIMIT)
+		room += queue_limit_of(queue_find(w, id));
+	return room < WORKER_NO_LIMIT ? (int)room : WORKER_NO_LIMIT;
 }
 
 char *

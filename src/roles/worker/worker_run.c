@@ -225,7 +225,7 @@ run_impossible(struct job *job)
 /* --- jobs that wait --- */
 
 int
-worker_run_slow(const struct worker *w)
+worker_run_slow_of(const struct worker *w, const struct queue *q)
 {
 	int64_t now_us = clock_mono_us();
 	struct list *n;
@@ -237,9 +237,15 @@ worker_run_slow(const struct worker *w)
 
 		if (now_us - job->since_us < WORKER_SLOW_MS * 1000)
 			break;
-		slow++;
+		slow += q == NULL || job->queue == q;
 	}
 	return slow;
+}
+
+int
+worker_run_slow(const struct worker *w)
+{
+	return worker_run_slow_of(w, NULL);
 }
 
 int
@@ -307,18 +313,19 @@ run_next(struct worker *w)
 	return NULL;
 }
 
-/* As many on the way as jobs wait; one at least, so that the first job of a
- * quiet time does not wait for it. */
+/* As many on the way as jobs wait, but of fast ones, which soon have another's;
+ * one at least, so that the first job of a quiet time does not wait for it. */
 static void
 run_open(struct worker *w)
 {
 	int coming = runner_count(w, RUNNER_CONNECTING);
-	int groups = WORKER_FAST_RUNNERS - w->n_groups, wanted = 0;
+	int fast = WORKER_FAST_RUNNERS - w->n_groups, wanted = 0;
 	struct list *n;
 
 	LIST_FOREACH (n, &w->jobs[JOB_WAITING])
 		wanted +=
-		    LIST_ENTRY(n, struct job, node)->n == 1 || groups-- > 0;
+		    !LIST_ENTRY(n, struct job, node)->queue->speed.grouping ||
+		    fast-- > 0;
 	if (w->n_runners == 0 && wanted == 0 && !w->child->draining)
 		wanted = 1;
 	while (coming++ < wanted && w->n_runners < (int)w->conf->concurrency)
