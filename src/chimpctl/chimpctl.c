@@ -9,7 +9,10 @@
 const struct ctl_noun *const ctl_nouns[] = {
     &noun_status,
     &noun_migrate,
+    &noun_queue,
     &noun_job,
+    &noun_dead,
+    &noun_why,
     &noun_node,
     NULL,
 };

@@ -17,17 +17,31 @@ enum { JOB_PAYLOAD_MAX = 64 << 20 }; /* bytes read from stdin */
 
 /* job enqueue ---------------------------------------------------------------*/
 
-enum { ENQUEUE_DELAY, ENQUEUE_PRIORITY, ENQUEUE_UNIQUE, ENQUEUE_ORDERING };
+enum {
+	ENQUEUE_DELAY,
+	ENQUEUE_RUN_AT,
+	ENQUEUE_PRIORITY,
+	ENQUEUE_UNIQUE,
+	ENQUEUE_ORDERING,
+	ENQUEUE_ATTEMPTS,
+	ENQUEUE_TIMEOUT
+};
 
 static const struct ctl_option enqueue_options[] = {
     [ENQUEUE_DELAY] = {"delay", '\0', "INTERVAL",
 	"run it no sooner than this from now: 5s, 10 minutes"},
+    [ENQUEUE_RUN_AT] = {"run-at", '\0', "INSTANT",
+	"run it no sooner than then: 2027-01-31T08:00+01"},
     [ENQUEUE_PRIORITY] = {"priority", '\0', "N",
 	"higher ones run first; default: the queue's"},
     [ENQUEUE_UNIQUE] = {"unique-key", '\0', "KEY",
 	"while a job with this key has not ended, answer its id"},
     [ENQUEUE_ORDERING] = {"ordering-key", '\0', "KEY",
 	"jobs of one key run one at a time, in order"},
+    [ENQUEUE_ATTEMPTS] = {"max-attempts", '\0', "N",
+	"dead after so many failures; default: the queue's"},
+    [ENQUEUE_TIMEOUT] = {"timeout", '\0', "INTERVAL",
+	"of one attempt; default: the queue's"},
     {0},
 };
 
@@ -35,7 +49,8 @@ static const char enqueue_sql[] =
     "select id, jsonb_build_object('id', id) as json"
     " from chimp.enqueue(queue => $1, payload => coalesce($2::jsonb, '{}'),"
     " delay => $3::interval, priority => $4::int, unique_key => $5,"
-    " ordering_key => $6) as id";
+    " ordering_key => $6, run_at => $7::timestamptz,"
+    " max_attempts => $8::int, timeout => $9::interval) as id";
 
 /* The payload in a buffer that the caller frees, NULL after an error. */
 static char *
@@ -61,8 +76,10 @@ enqueue_send(struct ctl_call *call, const char *payload)
 {
 	const char *values[] = {call->args[0], payload,
 	    call->values[ENQUEUE_DELAY], call->values[ENQUEUE_PRIORITY],
-	    call->values[ENQUEUE_UNIQUE], call->values[ENQUEUE_ORDERING]};
-	PGresult *result = db_run(call, enqueue_sql, 6, values);
+	    call->values[ENQUEUE_UNIQUE], call->values[ENQUEUE_ORDERING],
+	    call->values[ENQUEUE_RUN_AT], call->values[ENQUEUE_ATTEMPTS],
+	    call->values[ENQUEUE_TIMEOUT]};
+	PGresult *result = db_run(call, enqueue_sql, 9, values);
 
 	if (result == NULL)
 		return CTL_FAILED;
@@ -311,6 +328,55 @@ job_show(struct ctl_call *call)
 	return status;
 }
 
+/* job cancel, retry ---------------------------------------------------------*/
+
+/* For each id; false from the database is told as a failure, and the others
+ * are done all the same. */
+static int
+job_each(struct ctl_call *call, const char *sql, const char *why_not)
+{
+	int status = CTL_OK;
+
+	for (int i = 0; i < call->n_args; i++) {
+		const char *values[] = {call->args[i]};
+		PGresult *result = db_run(call, sql, 1, values);
+		char message[128];
+
+		if (result == NULL) {
+			status = CTL_FAILED;
+			continue;
+		}
+		if (call->json)
+			puts(db_text(result, 0, "json"));
+		if (strcmp(db_text(result, 0, "done"), "t") != 0) {
+			snprintf(message, sizeof(message), "job %.32s %s",
+			    call->args[i], why_not);
+			say_error(message, NULL, NULL);
+			status = CTL_FAILED;
+		}
+		PQclear(result);
+	}
+	return status;
+}
+
+static int
+job_cancel(struct ctl_call *call)
+{
+	return job_each(call,
+	    "select done, jsonb_build_object('id', $1::bigint, 'cancelled',"
+	    " done) as json from chimp.cancel($1::bigint) done",
+	    "has ended already");
+}
+
+static int
+job_retry(struct ctl_call *call)
+{
+	return job_each(call,
+	    "select done, jsonb_build_object('id', $1::bigint, 'ready', done)"
+	    " as json from chimp.retry($1::bigint) done",
+	    "is neither scheduled, dead nor cancelled");
+}
+
 /* The noun ------------------------------------------------------------------*/
 
 static const struct ctl_verb job_verbs[] = {
@@ -319,6 +385,12 @@ static const struct ctl_verb job_verbs[] = {
 	"value, default {}, - reads it from standard input",
 	1, 2, enqueue_options, job_enqueue},
     {"list", "", "list jobs, the newest first", 0, 0, list_options, job_list},
+    {"cancel", "ID ...",
+	"cancel jobs that have not ended; the query of a running one ends too",
+	1, 100, NULL, job_cancel},
+    {"retry", "ID ...",
+	"make scheduled, dead or cancelled jobs ready now, with all attempts",
+	1, 100, NULL, job_retry},
     {"show", "ID", "everything about one job", 1, 1, NULL, job_show},
     {0},
 };

@@ -1,0 +1,53 @@
+/*
+ * chimpctl why: what something waits for.
+ */
+#include "chimpctl/command.h"
+#include "chimpctl/db.h"
+#include "chimpctl/table.h"
+
+#include <stdio.h>
+
+/* One statement, which makes the lines: the sentences are the database's. */
+static const char job_sql[] =
+    "select w as json, format(E'job %s of queue %s is %s, attempt %s of %s"
+    "%s\\n', w ->> 'id', w ->> 'queue', w ->> 'state', w ->> 'attempt',"
+    " w ->> 'max_attempts', case when w -> 'interruptions' <> '0' then"
+    " ', interrupted ' || (w ->> 'interruptions') || ' times' else '' end)"
+    " || (select coalesce(string_agg('  ' || (r ->> 'why') || E'\\n', ''"
+    " order by n), '') from jsonb_array_elements(w -> 'reasons')"
+    " with ordinality x (r, n))"
+    " || (select coalesce(string_agg(format(E'  failed at %s: %s\\n',"
+    " date_trunc('second', (e ->> 'at')::timestamptz),"
+    " e #>> '{error,message}'), '' order by n), '')"
+    " from jsonb_array_elements(w -> 'errors') with ordinality x (e, n))"
+    " as text from chimp.why_job($1::bigint) w";
+
+static int
+why_job(struct ctl_call *call)
+{
+	const char *values[] = {call->args[0]};
+	PGresult *result = db_run(call, job_sql, 1, values);
+
+	if (result == NULL)
+		return CTL_FAILED;
+	if (call->json)
+		puts(db_text(result, 0, "json"));
+	else
+		table_print_text(db_text(result, 0, "text"), stdout);
+	PQclear(result);
+	return CTL_OK;
+}
+
+static const struct ctl_verb why_verbs[] = {
+    {"job", "ID",
+	"what a job waits for: a pause, a limit, a key, an instant, a worker;\n"
+	"or where it runs, or how it ended; with its last errors",
+	1, 1, NULL, why_job},
+    {0},
+};
+
+const struct ctl_noun noun_why = {
+    .name = "why",
+    .help = "what something waits for",
+    .verbs = why_verbs,
+};
