@@ -263,7 +263,7 @@ begin
 	return true;
 end $$;
 comment on function chimp.retry(bigint) is
-	'Make a scheduled, dead or cancelled job ready now, with all its attempts, behind the others of its ordering key; false in other states. CH002: unknown job. CH003: another job has its unique key by now.';
+	'Make a scheduled, dead or cancelled job ready now, with all its attempts, or, when another job holds its ordering key, the next of those that wait for it by age; false in other states. CH002: unknown job. CH003: another job has its unique key by now.';
 
 create or replace function chimp.drain(queue text, max_jobs int default 1000) returns int
 language plpgsql as $$
