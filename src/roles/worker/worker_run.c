@@ -181,6 +181,9 @@ run_send_timeout(struct pg_link *link, int64_t timeout_ms)
 
 	if (timeout_ms <= 0)
 		return;
+	/* As much as PostgreSQL takes: 24 days. */
+	if (timeout_ms > INT32_MAX)
+		timeout_ms = INT32_MAX;
 	snprintf(timeout, sizeof(timeout), "%" PRId64 "ms", timeout_ms);
 	pg_send(link, &stmt_timeout, (const char *[]){timeout});
 }
