@@ -5,6 +5,7 @@
  */
 #include "roles/role.h"
 
+#include "common/base/clock.h"
 #include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -158,24 +159,44 @@ prepare_register(const struct conf *conf, const char *node_id,
 }
 
 static int
+prepare_with(struct pg_conn *conn, const struct conf *conf,
+    const struct conf *now, int64_t leaving, const char *node_id,
+    struct err *err)
+{
+	if (prepare_budget(conf, now, leaving, conn, err) != 0 ||
+	    prepare_migrate(conf, conn, err) != 0 ||
+	    prepare_register(conf, node_id, conn, err) != 0)
+		return -1;
+	return 0;
+}
+
+static int
 prepare_database(const struct conf *conf, const struct conf *now,
     int64_t leaving, const char *node_id, struct err *err)
 {
+	int64_t deadline_ms = clock_mono_ms() + conf->database.start_timeout_ms;
 	bool embedded = strcmp(conf->database.mode, "embedded") == 0;
+	bool again = true;
 	struct pg_conn *conn;
 	int rc = -1;
 
 	if (embedded && prepare_embedded_database(conf, err) != 0)
 		return -1;
-	conn = pg_conn_open(conf->database.url, "chimpd/prepare",
-	    conf->database.start_timeout_ms, err);
-	if (conn == NULL)
-		return -1;
-	if (prepare_budget(conf, now, leaving, conn, err) == 0 &&
-	    prepare_migrate(conf, conn, err) == 0 &&
-	    prepare_register(conf, node_id, conn, err) == 0)
-		rc = 0;
-	pg_conn_close(&conn);
+	while (again) {
+		conn = pg_conn_open(conf->database.url, "chimpd/prepare",
+		    deadline_ms - clock_mono_ms(), err);
+		if (conn == NULL)
+			return -1;
+		rc = prepare_with(conn, conf, now, leaving, node_id, err);
+		/* A server that restarts meanwhile is waited for like one that
+		 * is not there yet; each step commits whole or not at all. */
+		again = rc != 0 && pg_conn_lost(conn) &&
+			clock_mono_ms() < deadline_ms;
+		if (again)
+			log_warn("lost the database: %s; beginning again",
+			    err->message);
+		pg_conn_close(&conn);
+	}
 	return rc;
 }
 

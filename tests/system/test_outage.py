@@ -1,6 +1,7 @@
 """G38: PostgreSQL stops and returns; chimpd waits, answers, and resumes."""
 
 import re
+import signal
 import time
 
 from harness.wait import Stopwatch, until
@@ -86,3 +87,17 @@ def test_an_outage_is_no_hole_in_a_stop(start, orders_conf, own_cluster, figure)
         assert daemon.stop() == 0
     figure("stop while PostgreSQL is away", watch.ms, "ms", 2000)
     own_cluster.start()
+
+
+def test_a_start_goes_on_when_postgresql_restarts_meanwhile(start, app, own_cluster):
+    database = own_cluster.create_database()
+    daemon = start(app("", "create schema t; select pg_sleep(1);"), url=database.url, wait=False)
+    until(lambda: database.value(
+        "select true from pg_stat_activity where application_name = 'chimpd/prepare'"
+        " and wait_event = 'PgSleep'"), "the migration runs", interval=0.01)
+    own_cluster.stop(signal.SIGQUIT)
+    own_cluster.start()
+    daemon.wait_ready()
+    assert "beginning again" in daemon.text()
+    until(lambda: database.value("select true from pg_namespace where nspname = 't'"),
+          "the migration is there")

@@ -116,7 +116,7 @@ pg_conn_open(const char *conninfo, const char *application_name,
 	char *parse_error = NULL;
 	PQconninfoOption *parsed = PQconninfoParse(conninfo, &parse_error);
 	struct pg_conn *conn = NULL;
-	bool told = false;
+	bool told = false, lost;
 	PGconn *pg;
 
 	if (parsed == NULL) {
@@ -155,9 +155,21 @@ pg_conn_open(const char *conninfo, const char *application_name,
 	conn = mem_zalloc(sizeof(*conn));
 	conn->pg = pg;
 	if (pg_conn_script(
-		conn, "set search_path = pg_catalog; set jit = off", err) != 0)
-		pg_conn_close(&conn);
-	return conn;
+		conn, "set search_path = pg_catalog; set jit = off", err) == 0)
+		return conn;
+	lost = pg_conn_lost(conn);
+	pg_conn_close(&conn);
+	timeout_ms = deadline_ms - clock_mono_ms();
+	if (!lost || timeout_ms <= 0)
+		return NULL;
+	poll(NULL, 0, CONN_RETRY_MS);
+	return pg_conn_open(conninfo, application_name, timeout_ms, err);
+}
+
+bool
+pg_conn_lost(const struct pg_conn *conn)
+{
+	return PQstatus(conn->pg) == CONNECTION_BAD;
 }
 
 void

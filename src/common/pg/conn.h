@@ -22,6 +22,10 @@ struct pg_conn *pg_conn_open(const char *conninfo, const char *application_name,
     int64_t timeout_ms, struct err *err);
 void pg_conn_close(struct pg_conn **conn);
 
+/* After an error: the server is gone, and the same on another connection may
+ * well succeed. */
+bool pg_conn_lost(const struct pg_conn *conn);
+
 /* One statement with text parameters; *result may be NULL to drop it, else
  * the caller frees it with pg_result_free. The error carries the server's
  * message, detail and hint. */
