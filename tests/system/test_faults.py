@@ -234,9 +234,7 @@ class Faults:
             pass
 
     def restart_postgres(self):
-        self.cluster.process.send_signal(signal.SIGQUIT)
-        self.cluster.process.wait(60)
-        procs.known.pop(self.cluster.process.pid)
+        self.cluster.stop(signal.SIGQUIT)
         self.cluster.start()
 
     def any(self):

@@ -61,7 +61,7 @@ def ends(database, id):
     ("chimp.enqueue('q', '{}', max_attempts => 0)", "22023", "max_attempts must be at least 1"),
     ("chimp.enqueue('q', '{}', timeout => '-1 s')", "22023", "timeout at least 1 ms"),
     ("chimp.enqueue('q', '{}', unique_key => (select string_agg(md5(random()::text), '')"
-     " from generate_series(1, 500)))", "54000", "exceeds"),
+     " from generate_series(1, 500)))", "54000", "index row"),
     ("chimp.enqueue(null, '{}')", "CH002", "unknown queue"),
     ("chimp.cancel(999999)", "CH002", "unknown job 999999"),
     ("chimp.retry(null)", "CH002", "unknown job"),
