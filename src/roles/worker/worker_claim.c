@@ -198,7 +198,10 @@ claim_on_suspect(struct pg_link *link, struct pg_reply *reply, void *arg)
 	}
 	if (!reply->ok) {
 		w->suspects = false; /* until the next look at all */
-		claim_trouble(w, "claim a suspect", &reply->error);
+		if (strcmp(reply->error.sqlstate, "CH001") == 0)
+			child_renew(w->child);
+		else
+			claim_trouble(w, "claim a suspect", &reply->error);
 	} else if (pg_rows(reply->results[0]) > 0) {
 		job_new(w, reply->results[0], 0);
 		w->alone = true;
