@@ -3,6 +3,7 @@
  */
 #include "chimpctl/command.h"
 
+#include "chimpctl/db.h"
 #include "chimpctl/say.h"
 #include "common/conf/conf_nearest.h"
 #include "config.h"
@@ -417,6 +418,7 @@ command_run(int argc, char **argv)
 	status = command_words(&command);
 	if (status == CTL_OK)
 		status = command.verb->run(&command.call);
+	db_done(&command.call);
 	where_done(&command.call.where);
 	return status;
 }

@@ -98,19 +98,27 @@ PGresult *
 db_run(struct ctl_call *call, const char *sql, int n_params,
     const char *const *values)
 {
-	PGconn *conn = db_connect(call);
 	PGresult *result;
 
-	if (conn == NULL)
+	if (call->db == NULL)
+		call->db = db_connect(call);
+	if (call->db == NULL)
 		return NULL;
-	result = PQexecParams(conn, sql, n_params, NULL, values, NULL, NULL, 0);
+	result =
+	    PQexecParams(call->db, sql, n_params, NULL, values, NULL, NULL, 0);
 	if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-		db_failed(conn, result);
+		db_failed(call->db, result);
 		PQclear(result);
 		result = NULL;
 	}
-	PQfinish(conn);
 	return result;
+}
+
+void
+db_done(struct ctl_call *call)
+{
+	PQfinish(call->db);
+	call->db = NULL;
 }
 
 const char *

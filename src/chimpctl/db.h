@@ -1,5 +1,5 @@
 /*
- * The database: a run of chimpctl is one connection and one statement.
+ * The database: a run of chimpctl is one connection and mostly one statement.
  */
 #ifndef CHIMP_CHIMPCTL_DB_H
 #define CHIMP_CHIMPCTL_DB_H
@@ -9,12 +9,16 @@
 struct ctl_call;
 
 /*
- * Find the database (call->where), connect, run one statement with text
- * parameters (NULL values are SQL NULL), disconnect. NULL when any of it
- * failed, which the user has been told; the caller frees a result with PQclear.
+ * Find the database (call->where) and connect, the first time; run one
+ * statement with text parameters (NULL values are SQL NULL) in a transaction of
+ * its own. NULL when any of it failed, which the user has been told; the caller
+ * frees a result with PQclear.
  */
 PGresult *db_run(struct ctl_call *call, const char *sql, int n_params,
     const char *const *values);
+
+/* Disconnect, if need be. */
+void db_done(struct ctl_call *call);
 
 /* A field as text, NULL if it is SQL NULL. */
 const char *db_text(const PGresult *result, int row, const char *column);

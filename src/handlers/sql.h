@@ -18,9 +18,10 @@ bool sql_handler_valid(const char *function);
 /* select F($1): the input of an action. */
 struct pg_stmt *sql_handler_action(const char *function);
 
-/* select chimp.job_done(job, token, F(chimp.job_begin(job, token))): begin
- * checks the claim and returns the payload, done closes the job in the same
- * transaction; a stale token raises in either. Parameters: job, token. */
+/* select chimp.job_done(job, token, F(payload)) from chimp.job_begin(job,
+ * token): begin checks the claim and returns the payload, done closes the job
+ * in the same transaction; a stale token raises in either. Parameters: job,
+ * token. */
 struct pg_stmt *sql_handler_job(const char *function);
 
 /* select ... from chimp.run_ID(process, token), which the database made for the

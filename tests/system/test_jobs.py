@@ -21,10 +21,13 @@ begin
 	end if;
 	return input;
 end $$;
+-- PostgreSQL puts its body in the place of its call.
+create function t.deaf(input jsonb) returns jsonb language sql as $$ select chimp.job() $$;
 """
 QUEUES = """
   queue "q" { sql = "t.run"  max_attempts = 3  retry_delay = "100ms"  backoff = "constant" }
   queue "q.dlq" { sql = "t.run" }
+  queue "deaf" { sql = "t.deaf" }
 """
 
 
@@ -69,6 +72,13 @@ def test_job_knows_its_id_queue_and_attempt(jobs):
     known = jobs.value("select job from t.ran")
     assert (known["id"], known["queue"], known["attempt"]) == (job, "q", 1)
     assert known["token"] > 0
+
+
+def test_a_handler_in_sql_need_not_look_at_its_input(jobs):
+    for _ in range(3):
+        job = jobs.value("select chimp.enqueue('deaf', '{}', timeout => '1 min')")
+        state, _, result = ended(jobs, job)
+        assert (state, result["id"]) == ("done", job)
 
 
 def test_an_idle_worker_starts_a_job_within_10_ms(jobs, figure):

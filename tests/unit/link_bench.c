@@ -77,7 +77,7 @@ on_done(struct pg_link *link, struct pg_reply *reply, void *arg)
 	loop_stop(loop);
 }
 
-static struct pg_link *
+struct pg_link *
 link_within(const char *conninfo, const char *const *channels,
     int64_t connect_timeout_ms)
 {
@@ -101,12 +101,6 @@ struct pg_link *
 link_to(const char *conninfo, const char *const *channels)
 {
 	return link_within(conninfo, channels, 5000);
-}
-
-struct pg_link *
-link_quick(const char *conninfo)
-{
-	return link_within(conninfo, NULL, 200);
 }
 
 struct pg_link *

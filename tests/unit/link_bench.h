@@ -46,8 +46,9 @@ struct outcome {
 void on_done(struct pg_link *link, struct pg_reply *reply, void *arg);
 
 struct pg_link *link_to(const char *conninfo, const char *const *channels);
-struct pg_link *link_quick(const char *conninfo); /* connects in 200 ms, or
-						   * gives up */
+/* Gives up an attempt after connect_timeout_ms. */
+struct pg_link *link_within(const char *conninfo, const char *const *channels,
+    int64_t connect_timeout_ms);
 struct pg_link *link_ready(void); /* to the server, and waits for it */
 
 /* Run one statement and wait for its outcome. */

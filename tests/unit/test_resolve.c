@@ -350,8 +350,8 @@ START_TEST(test_g38_a_link_waits_for_its_name_without_blocking)
 	struct pg_link *link, *gone;
 
 	resolver_set("link.test hang\n");
-	link = link_quick(conninfo);
-	gone = link_quick(conninfo);
+	link = link_within(conninfo, NULL, 200);
+	gone = link_within(conninfo, NULL, 200);
 	AWAIT(n_lost >= 4);
 	ck_assert_str_eq(pg_link_last_error(link),
 	    "cannot resolve \"link.test\": no answer for 0 s");
@@ -372,7 +372,8 @@ START_TEST(test_a_host_that_hangs_does_not_hide_the_next_one)
 	struct pg_link *link;
 
 	resolver_set("hang.test hang\n");
-	link = link_quick(conninfo);
+	/* Of which the second host has as much as the first. */
+	link = link_within(conninfo, NULL, 2000);
 	AWAIT(pg_link_ready(link));
 	ck_assert_int_eq(n_lost, 0);
 	pg_link_free(&link);

@@ -44,8 +44,9 @@ START_TEST(test_statements)
 	    action->sql, "select \"orders\".\"create_order\"($1::jsonb)");
 	ck_assert_int_eq(action->n_params, 1);
 	ck_assert_str_eq(job->sql,
-	    "select chimp.job_done($1, $2, \"orders\".\"notify\""
-	    "(chimp.job_begin($1, $2)))");
+	    "select chimp.job_done($1, $2, \"orders\".\"notify\"(b.payload))"
+	    " from (select chimp.job_begin($1, $2) as payload offset 0)"
+	    " as b");
 	ck_assert_int_eq(job->n_params, 2);
 	ck_assert_str_eq(event->sql,
 	    "select chimp.lane_advance($1, $2, $3, $4, $5, $6, "
