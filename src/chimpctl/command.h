@@ -27,7 +27,7 @@ enum { CTL_OPTIONS_MAX = 12 };
 /* One run of one verb. */
 struct ctl_call {
 	struct where where; /* which database */
-	PGconn *db;	    /* its connection; NULL until db_run */
+	PGconn *db;         /* its connection; NULL until db_run */
 	bool json;
 	/* By index in the verb's options; NULL = not given, "" for a flag. */
 	const char *values[CTL_OPTIONS_MAX];
