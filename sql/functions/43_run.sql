@@ -195,6 +195,9 @@ declare
 	results jsonb[] := '{}';
 	keyed bigint[] := '{}';
 	slowest interval := '0';
+	-- Assignments of these are three times as fast as PERFORM.
+	setting text;
+	unlocked boolean;
 begin
 	for j in
 		select * from chimp.group_jobs(c.jobs)
@@ -203,15 +206,17 @@ begin
 		continue when j.alone;
 		since := now;
 		begin
-			perform set_config('chimp.job', j.id || ' ' || token, true);
+			setting := set_config('chimp.job', j.id || ' ' || token, true);
 			result := %s(j.payload);
 			-- Nothing of it may reach the next one. What cannot be undone
 			-- here is run alone.
 			reset all;
-			if pg_my_temp_schema() <> 0 and exists (
-				select from pg_class o where o.relnamespace = pg_my_temp_schema())
-				or current_user <> session_user then
+			if current_user <> session_user then
 				raise exception using errcode = 'CH010', message = 'to be run alone';
+			elsif pg_my_temp_schema() <> 0 then
+				if exists (select from pg_class o where o.relnamespace = pg_my_temp_schema()) then
+					raise exception using errcode = 'CH010', message = 'to be run alone';
+				end if;
 			end if;
 			ids := ids || j.id;
 			results := results || result;
@@ -226,7 +231,7 @@ begin
 				-- It is run alone, where it fails as it does or not at all.
 				null;
 		end;
-		perform pg_advisory_unlock_all();
+		unlocked := pg_advisory_unlock_all() is null;
 		now := clock_timestamp();
 		slowest := greatest(slowest, now - since);
 	end loop;

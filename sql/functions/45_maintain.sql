@@ -183,17 +183,22 @@ end $$;
 
 create or replace function chimp.maintain(max_rows int default 10000) returns boolean
 language plpgsql as $$
-declare
-	busy boolean;
 begin
 	if not pg_try_advisory_xact_lock(hashtext('chimp.maintain')) then
 		return false;
 	end if;
 	perform chimp.count_done();
 	-- Deleting a job costs more than counting one, and whoever asks has other
-	-- things to do on this connection: some 20 ms together.
-	busy := chimp.retain(max_rows / 5) >= max_rows / 10;
-	return not chimp.walk(max_rows) or busy;
+	-- things to do on this connection: some 20 ms.
+	return chimp.retain(max_rows / 5) >= max_rows / 10;
 end $$;
 comment on function chimp.maintain(int) is
-	'A step of maintenance, bounded by max_rows: counts, retention. True: there is more to do. False too when another process is at it.';
+	'A step of maintenance, bounded by max_rows: counts of done jobs, retention. True: there is more to do. False too when another process is at it.';
+
+create or replace function chimp.count_open(max_rows int default 50000) returns boolean
+language plpgsql as $$
+begin
+	return pg_try_advisory_xact_lock(hashtext('chimp.maintain')) and not chimp.walk(max_rows);
+end $$;
+comment on function chimp.count_open(int) is
+	'A step, bounded by max_rows, of counting all jobs but the done ones. True: there is more to do. False too when another process is at it.';

@@ -153,7 +153,8 @@ struct worker {
 
 	/* worker_maintain.c */
 	struct loop_timer maintain_timer;
-	bool maintaining; /* a step is not answered */
+	bool maintaining;   /* a step is not answered */
+	int64_t counted_us; /* CLOCK_MONOTONIC: of the last count_open */
 };
 
 void worker_advance(struct worker *w);

@@ -68,11 +68,11 @@ enum {
 	WORKER_GROUP_US = 20000,
 	/* Fast jobs keep a processor busy each; more of them at once only
 	 * wait for each other, and look slow. */
-	WORKER_FAST_RUNNERS = 4,
+	WORKER_FAST_RUNNERS = 3,
 	/* One by one, a runner more for each of these that a job typically
 	 * takes: what takes longer waits for something. */
 	WORKER_RUNNER_US = 500,
-	WORKER_FAST_CLAIMS = 3 * WORKER_FAST_RUNNERS,
+	WORKER_FAST_CLAIMS = 12,
 	WORKER_NO_LIMIT = 1000000
 };
 
