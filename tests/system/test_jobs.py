@@ -93,6 +93,32 @@ def test_an_idle_worker_starts_a_job_within_10_ms(jobs, figure):
     figure("enqueue to start of an idle worker, median of 30", statistics.median(waits), "ms", 10)
 
 
+NOOP = """
+create function t.noop(input jsonb) returns jsonb language plpgsql as $$ begin return null; end $$;
+"""
+
+
+def test_a_busy_queue_has_no_others_looked_at(start, app, database, record_property):
+    database.cluster.admin(f"alter database {database.name} set track_functions = 'all'")
+    queues = "".join(f'queue "q{n}" {{ sql = "t.noop" }}\n' for n in range(20))
+    start(app(queues, SCHEMA + NOOP), cron=0, subscriber=0)
+    database.rows("select chimp.pause('q7')")
+    database.rows("select count(*) from"
+                  " chimp.enqueue_many('q7', array_fill('{}'::jsonb, array[20000]))")
+    time.sleep(3)  # until the workers know that there is nothing in any of them
+    # What claims ask besides when a queue that they look at was empty before.
+    asked = ("select coalesce(sum(calls), 0)::int from pg_stat_user_functions"
+             " where schemaname = 'chimp' and funcname = 'next_due_ms'")
+    before = database.value(asked)
+    database.rows("select chimp.resume('q7')")
+    until(lambda: database.value("select done from chimp.queues where name = 'q7'") == 20000,
+          "the queue is drained", timeout=30)
+    time.sleep(2)  # backends tell the statistics once a second
+    looks = database.value(asked) - before
+    record_property("figure", f"looks at 20 queues while 20,000 jobs of one run: {looks}")
+    assert looks <= 40
+
+
 def test_an_idle_worker_starts_a_delayed_job_when_it_is_due(jobs, figure):
     time.sleep(0.3)
     jobs.rows("select chimp.enqueue('q', '{}', delay => '700 ms')")

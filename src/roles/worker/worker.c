@@ -112,15 +112,6 @@ worker_db_lost(struct child *child)
 	worker_advance(child->state);
 }
 
-static bool
-worker_serves(const struct worker *w, const char *queue)
-{
-	for (int i = 0; i < w->conf->queues.count; i++)
-		if (worker_pattern_matches(w->conf->queues.items[i], queue))
-			return true;
-	return false;
-}
-
 /* chimp.cancel: the claim is gone, and its handler need not go on. */
 #define CANCEL "cancel "
 
@@ -141,10 +132,8 @@ worker_notified(struct child *child, const char *channel, const char *payload)
 		worker_cancelled(w, payload + strlen(CANCEL));
 	else if (strcmp(channel, "chimp_control") == 0)
 		w->refresh = w->suspects = true;
-	else if (worker_serves(w, payload))
-		worker_look(w);
 	else
-		return;
+		queues_notified(w, payload);
 	worker_advance(w);
 }
 

@@ -43,18 +43,37 @@ struct queue {
 	/* The largest id of the queue's own priority that was claimed since
 	 * the last full look; no ready job is below, as far as it is known. */
 	int64_t floor;
+	/* CLOCK_MONOTONIC: nothing is there before, as far as it is known. */
+	int64_t look_us;
+	bool again;          /* to be looked at, whatever the claim in flight
+			      * comes back with */
+	unsigned int misses; /* claims in a row that found nothing of it */
+	int asked;           /* claims of it, by the claim that is in flight */
+	int got;
 };
 
-struct queue *queue_find(struct worker *w, int64_t id); /* NULL: not met */
-struct queue *queue_learn(struct worker *w, int64_t id, const char *name,
-    const char *function, int group_max);
+/* The one of this id, which may be new. */
+struct queue *queue_get(struct worker *w, int64_t id, const char *name);
+void queue_learn(struct queue *q, const char *function, int group_max);
+void queue_look(struct queue *q); /* there may be jobs, new or left */
+void queues_look(struct worker *w);
+/* Serve these: rows of ids and names. True if others were served before. */
+bool queues_serve(struct worker *w, const struct pg_result *r);
+/* A NOTIFY said that there is work of this one. */
+void queues_notified(struct worker *w, const char *name);
 
-/* Array literals beside w->queues, for chimp.claim; the caller frees them. */
+/* Decide which queues to look at now, and for how many claims of each (asked);
+ * the sum of these. *next_us: when the choice may be another one. */
+int queues_choose(struct worker *w, int64_t now_us, int64_t *next_us);
+/* Of the chosen, array literals for chimp.claim; the caller frees them. */
+char *queues_ids(struct worker *w);
 char *queues_groups(struct worker *w);
 char *queues_limits(struct worker *w);
 char *queues_floors(struct worker *w);
-int queues_room(struct worker *w);         /* the sum of the limits */
-void queues_look_at_all(struct worker *w); /* no floors */
+/* The claim found fewer than it was to: what it left out is not there. */
+void queues_exhausted(struct worker *w, int64_t now_us);
+bool queues_missed(const struct worker *w); /* one of the chosen, before */
+void queues_forget_floors(struct worker *w);
 void queues_done(struct worker *w);
 
 /* The next number of an array literal of integers, from where *array is. */
@@ -122,25 +141,32 @@ struct worker {
 	int64_t mean_us;     /* run time; -1 = unknown */
 	uint64_t n_ended;    /* runs, well or not, since birth */
 	struct sql_handlers handlers;
+	bool advancing; /* worker_advance is on the stack */
+	bool again;     /* and was called meanwhile */
+
+	/* worker_queue.c */
 	struct list all_queues; /* that it has met */
-	bool advancing;         /* worker_advance is on the stack */
-	bool again;             /* and was called meanwhile */
+	struct queue **served;  /* now */
+	int n_served;
+	char *served_ids; /* as an array literal; NULL = not known */
 
 	/* worker_claim.c */
-	char *queues;         /* ids as an array literal; NULL = not known */
 	bool refresh;         /* they may have changed: ask */
-	bool look;            /* there may be work: claim when there is room */
 	bool suspects;        /* there may be some: ask when nothing is held */
 	bool alone;           /* one is held, and nothing else may be */
 	bool asking;          /* a claim or refresh is not answered */
 	bool lost_claim;      /* a claim was lost with its connection: what it
 			       * took, if anything, nobody knows */
 	int asked;            /* how many, by the claim in flight */
-	unsigned int misses;  /* claims in a row that found fewer */
 	bool said_trouble;    /* the log knows */
 	int64_t asked_us;     /* CLOCK_MONOTONIC: of the claim in flight */
 	bool full_look;       /* it looks at all that is ready */
 	int64_t full_look_us; /* when to do that next */
+	int64_t trouble_us;   /* not to ask anything before */
+	int64_t poll_us;      /* when to ask what may have been missed */
+	int64_t due_us;       /* the next scheduled job; 0 = not known */
+	int64_t phase_us; /* polls are multiples of their interval after it */
+	int64_t timer_us; /* when the timer, if armed, will fire */
 	struct loop_timer look_timer;
 
 	/* worker_run.c */
@@ -166,7 +192,6 @@ bool worker_connected(const struct worker *w);
 
 void worker_claim_start(struct worker *w);
 void worker_claim_done(struct worker *w);
-void worker_look(struct worker *w); /* there may be work, new or left */
 /* Claim or refresh if it is time to. */
 void worker_claim_advance(struct worker *w);
 /* After a registration. False: the process first gives all back, and will be

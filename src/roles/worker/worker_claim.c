@@ -2,9 +2,7 @@
  * When and what to claim, over the control connection. One question is in
  * flight at a time: the queues that this process serves, or a claim.
  *
- * `look` says that there may be work. A NOTIFY, the end of a job and the timer
- * set it; a claim takes it away, and a claim that got all that it asked for
- * sets it again. It waits while there is no room.
+ * Which queues to look at, and when, worker_queue.c knows.
  *
  * Most looks begin where the last one ended (struct queue's floor): what was
  * claimed stays in the index for as long as any transaction may want to see
@@ -30,7 +28,8 @@ enum {
 
 /* clang-format off */
 static const struct pg_stmt stmt_worker_queues = { "worker_queues",
-	"select chimp.worker_queues($1)", 1 };
+	"select q.id, q.name from unnest(chimp.worker_queues($1)) s (id)"
+	" join chimp.queue q on q.id = s.id order by q.id", 1 };
 static const struct pg_stmt stmt_claim = { "claim",
 	"select token, queue_id, queue, handler, timeout_ms, group_max, floor, jobs"
 	" from chimp.claim($1, $2, $3, $4, $5, $6)", 6 };
@@ -43,13 +42,6 @@ static const struct pg_stmt stmt_give_back = { "process_end",
 	"select chimp.process_end($1)", 1 };
 /* clang-format on */
 
-void
-worker_look(struct worker *w)
-{
-	w->look = true;
-	w->misses = 0;
-}
-
 static void
 claim_trouble(struct worker *w, const char *what, const struct pg_error *error)
 {
@@ -59,7 +51,18 @@ claim_trouble(struct worker *w, const char *what, const struct pg_error *error)
 		    error->hint != NULL ? error->hint : "");
 	w->said_trouble = true;
 	w->refresh = true;
-	loop_timer_start(&w->look_timer, CLAIM_TROUBLE_MS);
+	w->trouble_us = clock_mono_us() + CLAIM_TROUBLE_MS * 1000;
+}
+
+/* There is something to do at that time. */
+static void
+claim_arm(struct worker *w, int64_t now_us, int64_t at_us)
+{
+	if (w->look_timer.armed && w->timer_us <= at_us)
+		return;
+	w->timer_us = at_us;
+	loop_timer_start(
+	    &w->look_timer, at_us > now_us ? (at_us - now_us + 999) / 1000 : 0);
 }
 
 /* --- the queues --- */
@@ -68,7 +71,6 @@ static void
 claim_on_queues(struct pg_link *link, struct pg_reply *reply, void *arg)
 {
 	struct worker *w = arg;
-	const char *queues;
 
 	(void)link;
 	w->asking = false;
@@ -76,14 +78,9 @@ claim_on_queues(struct pg_link *link, struct pg_reply *reply, void *arg)
 		return;
 	if (!reply->ok) {
 		claim_trouble(w, "learn which queues to serve", &reply->error);
-		return;
-	}
-	queues = pg_value(reply->results[0], 0, 0);
-	if (w->queues == NULL || strcmp(w->queues, queues) != 0) {
-		log_debug("serving the queues %s", queues);
-		free(w->queues);
-		w->queues = mem_strdup(queues);
-		worker_look(w);
+	} else if (queues_serve(w, reply->results[0])) {
+		log_debug("serving the queues %s", w->served_ids);
+		queues_look(w);
 	}
 	worker_advance(w);
 }
@@ -95,44 +92,35 @@ claim_ask_queues(struct worker *w)
 
 	w->refresh = false;
 	w->asking = true;
+	w->poll_us =
+	    worker_relook_us(clock_mono_us(), w->phase_us, WORKER_POLLS);
 	pg_query(
 	    w->child->control, &stmt_worker_queues, values, claim_on_queues, w);
 }
 
 /* --- claims --- */
 
-/* results[1] is there when the claim before had found too few. */
-static void
-claim_sleep(struct worker *w, const struct pg_reply *reply)
-{
-	int64_t due_ms = 0;
-
-	if (reply->n_results > 1 && !pg_is_null(reply->results[1], 0, 0))
-		due_ms = pg_int(reply->results[1], 0, 0);
-	loop_timer_start(
-	    &w->look_timer, worker_relook_due_ms(w->misses, due_ms));
-	/* Busy times have no use for the instant of the next scheduled job. */
-	w->misses += pg_rows(reply->results[0]) == 0;
-}
-
 static void
 claim_took(struct worker *w, const struct pg_reply *reply)
 {
+	int64_t now_us = clock_mono_us(), due_ms;
 	int n = pg_rows(reply->results[0]);
 
 	w->said_trouble = false;
 	if (w->full_look)
 		w->full_look_us =
-		    clock_mono_us() +
-		    CLAIM_FULL_LOOK_PART * (clock_mono_us() - w->asked_us);
+		    now_us + CLAIM_FULL_LOOK_PART * (now_us - w->asked_us);
 	for (int i = 0; i < n; i++)
-		job_new(w, reply->results[0], i);
-	if (n > 0)
-		w->misses = 0;
-	if (n == w->asked)
-		w->look = true;
-	else
-		claim_sleep(w, reply);
+		job_new(w, reply->results[0], i)->queue->got++;
+	if (n < w->asked)
+		queues_exhausted(w, now_us);
+	if (reply->n_results == 1)
+		return;
+	/* Already due is what the claim has left: its queue is paused. */
+	due_ms = pg_is_null(reply->results[1], 0, 0)
+		     ? 0
+		     : pg_int(reply->results[1], 0, 0);
+	w->due_us = due_ms > 0 ? now_us + due_ms * 1000 : 0;
 }
 
 static void
@@ -158,26 +146,28 @@ claim_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 static void
 claim_ask(struct worker *w, int n)
 {
-	char count[16];
-	char *groups = queues_groups(w), *limits = queues_limits(w), *floors;
-	const char *queues[] = {w->queues};
+	char count[16], *ids, *groups, *limits, *floors;
 
 	w->asked = n;
 	w->asked_us = clock_mono_us();
 	w->full_look = w->asked_us >= w->full_look_us;
 	if (w->full_look)
-		queues_look_at_all(w);
-	w->look = false;
+		queues_forget_floors(w);
 	w->asking = true;
-	loop_timer_stop(&w->look_timer);
-	floors = queues_floors(w);
 	snprintf(count, sizeof(count), "%d", n);
+	ids = queues_ids(w);
+	groups = queues_groups(w);
+	limits = queues_limits(w);
+	floors = queues_floors(w);
 	pg_send(w->child->control, &stmt_claim,
 	    (const char *[]){
-		w->child->birth->id, w->queues, count, groups, limits, floors});
-	if (w->misses > 0)
-		pg_send(w->child->control, &stmt_next_due, queues);
+		w->child->birth->id, ids, count, groups, limits, floors});
+	/* Busy queues have no use for the instant of the next scheduled job. */
+	if (queues_missed(w))
+		pg_send(w->child->control, &stmt_next_due,
+		    (const char *[]){w->served_ids});
 	pg_sync(w->child->control, claim_on_reply, w);
+	free(ids);
 	free(groups);
 	free(limits);
 	free(floors);
@@ -222,8 +212,8 @@ claim_ask_suspect(struct worker *w)
 {
 	w->asking = true;
 	pg_query(w->child->control, &stmt_claim_suspect,
-	    (const char *[]){w->child->birth->id, w->queues}, claim_on_suspect,
-	    w);
+	    (const char *[]){w->child->birth->id, w->served_ids},
+	    claim_on_suspect, w);
 }
 
 /* --- what to ask --- */
@@ -250,15 +240,17 @@ claim_want(const struct worker *w)
 	return worker_want(&load);
 }
 
-void
-worker_claim_advance(struct worker *w)
+static void
+claim_ask_something(struct worker *w)
 {
+	int64_t now_us = clock_mono_us(), next_us;
 	int n, room;
 
-	if (w->asking || w->lost_claim || w->child->draining ||
-	    !worker_connected(w))
+	if (now_us < w->trouble_us) {
+		claim_arm(w, now_us, w->trouble_us);
 		return;
-	if (w->refresh || w->queues == NULL) {
+	}
+	if (w->refresh || w->served_ids == NULL) {
 		claim_ask_queues(w);
 		return;
 	}
@@ -267,26 +259,38 @@ worker_claim_advance(struct worker *w)
 		claim_ask_suspect(w);
 		return;
 	}
-	if (!w->look || w->alone)
-		return;
-	n = claim_want(w);
-	room = queues_room(w);
+	n = w->alone ? 0 : claim_want(w);
+	room = queues_choose(w, now_us, &next_us);
 	if (n > 0 && room > 0)
 		claim_ask(w, n < room ? n : room);
-	else if (n > 0 && !w->look_timer.armed)
-		/* By then some may have turned out to be slow. */
-		loop_timer_start(&w->look_timer, WORKER_SLOW_MS);
+	if (n > 0)
+		claim_arm(w, now_us, next_us);
+	if (w->due_us != 0)
+		claim_arm(w, now_us, w->due_us);
+	claim_arm(w, now_us, w->poll_us);
+}
+
+void
+worker_claim_advance(struct worker *w)
+{
+	if (!w->asking && !w->lost_claim && !w->child->draining &&
+	    worker_connected(w))
+		claim_ask_something(w);
 }
 
 static void
 claim_on_timer(struct loop_timer *timer, void *arg)
 {
 	struct worker *w = arg;
+	int64_t now_us = clock_mono_us();
 
 	(void)timer;
-	w->look = true;
-	/* The safety poll: a NOTIFY of chimp_control may have been lost. */
-	if (worker_relook_ms(w->misses) == worker_relook_ms(w->misses + 1))
+	if (w->due_us != 0 && now_us >= w->due_us) {
+		w->due_us = 0;
+		queues_look(w);
+	}
+	/* A NOTIFY of chimp_control may have been lost. */
+	if (now_us >= w->poll_us)
 		w->refresh = w->suspects = true;
 	worker_run_sweep(w);
 	worker_maintain_soon(w);
@@ -324,7 +328,7 @@ worker_claim_registered(struct worker *w)
 
 	w->refresh = w->suspects = true;
 	w->full_look_us = 0;
-	worker_look(w);
+	queues_look(w);
 	if (!w->lost_claim)
 		return true;
 	pg_query(
@@ -335,6 +339,7 @@ worker_claim_registered(struct worker *w)
 void
 worker_claim_start(struct worker *w)
 {
+	w->phase_us = clock_mono_us();
 	loop_timer_init(&w->look_timer, w->child->loop, claim_on_timer, w);
 }
 
@@ -342,5 +347,4 @@ void
 worker_claim_done(struct worker *w)
 {
 	loop_timer_done(&w->look_timer);
-	mem_free(&w->queues);
 }

@@ -43,14 +43,14 @@ job_make(struct worker *w, struct queue *q, const char *token, int64_t id)
 struct job *
 job_new(struct worker *w, const struct pg_result *claimed, int row)
 {
-	struct queue *q = queue_learn(w, pg_int(claimed, row, CLAIM_QUEUE_ID),
-	    pg_value(claimed, row, CLAIM_QUEUE),
-	    pg_value(claimed, row, CLAIM_HANDLER),
-	    (int)pg_int(claimed, row, CLAIM_GROUP_MAX));
+	struct queue *q = queue_get(w, pg_int(claimed, row, CLAIM_QUEUE_ID),
+	    pg_value(claimed, row, CLAIM_QUEUE));
 	const char *ids = pg_value(claimed, row, CLAIM_JOBS);
 	struct job *job;
 	int64_t id = 0;
 
+	queue_learn(q, pg_value(claimed, row, CLAIM_HANDLER),
+	    (int)pg_int(claimed, row, CLAIM_GROUP_MAX));
 	array_next(&ids, &id);
 	job = job_make(w, q, pg_value(claimed, row, CLAIM_TOKEN), id);
 	while (array_next(&ids, &id))

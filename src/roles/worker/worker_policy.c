@@ -139,32 +139,15 @@ worker_limit(
 }
 
 int64_t
-worker_relook_ms(unsigned int misses)
+worker_relook_us(int64_t now_us, int64_t phase_us, unsigned int misses)
 {
-	static const int64_t wait_ms[] = {10, 50, 250, 1000, 5000};
-	static const unsigned int n = sizeof(wait_ms) / sizeof(wait_ms[0]);
+	static const int64_t wait_ms[WORKER_POLLS] = {10, 50, 250, 1000};
+	static const int64_t poll_us = 5000 * 1000;
 
-	return wait_ms[misses < n ? misses : n - 1];
-}
-
-int64_t
-worker_relook_due_ms(unsigned int misses, int64_t due_ms)
-{
-	int64_t wait_ms = worker_relook_ms(misses);
-
-	return due_ms > 0 && due_ms < wait_ms ? due_ms : wait_ms;
-}
-
-bool
-worker_pattern_matches(const char *pattern, const char *queue)
-{
-	size_t n = strlen(pattern);
-
-	if (strcmp(pattern, "*") == 0 || strcmp(pattern, queue) == 0)
-		return true;
-	/* "a.*" matches what begins with "a." and goes on. */
-	return n >= 2 && strcmp(pattern + n - 2, ".*") == 0 &&
-	       strncmp(pattern, queue, n - 1) == 0 && queue[n - 1] != '\0';
+	if (misses < WORKER_POLLS)
+		return now_us + wait_ms[misses] * 1000;
+	return phase_us +
+	       (now_us - phase_us + poll_us * 3 / 2) / poll_us * poll_us;
 }
 
 enum worker_verdict

@@ -95,19 +95,16 @@ int worker_limit(
 
 /* --- when to look again --- */
 
-/* The wait after `misses` (from 0) claims in a row that found fewer than they
- * asked for: 10, 50, 250, 1000, then always 5000 ms. The short ones find what
- * an enqueuer that did not know of the sleeper committed meanwhile. */
-int64_t worker_relook_ms(unsigned int misses);
+enum { WORKER_POLLS = 4 };
 
-/* The same, or earlier when a scheduled job is due in due_ms. due_ms <= 0:
- * none, or one that the claim left, since its queue is paused. */
-int64_t worker_relook_due_ms(unsigned int misses, int64_t due_ms);
-
-/* --- which queues --- */
-
-/* "*" matches all, "a.*" one or more segments below a, others themselves. */
-bool worker_pattern_matches(const char *pattern, const char *queue);
+/*
+ * When to look again, after `misses` (from 0) claims in a row that found none:
+ * 10, 50, 250, 1000, then always 5000 ms after now. The short ones find what an
+ * enqueuer that did not know of the sleeper committed meanwhile. The long ones,
+ * from WORKER_POLLS misses on, end at the multiple of 5000 ms after phase_us
+ * that is the nearest, so that all that is idle is polled at once.
+ */
+int64_t worker_relook_us(int64_t now_us, int64_t phase_us, unsigned int misses);
 
 /* --- what an error means --- */
 

@@ -1,6 +1,10 @@
 /*
  * What a worker knows of the queues that it has met: how to run their jobs, how
- * fast they are, and from where to look for more. See worker.h.
+ * fast they are, and when and from where to look for more. See worker.h.
+ *
+ * A claim that finds fewer jobs than it was to tells that there are no more,
+ * and a queue is not looked at then until a NOTIFY names it, a job of it ends
+ * here, or some time has passed, longer each time.
  */
 #include "roles/worker/worker.h"
 #include "common/base/mem.h"
@@ -11,8 +15,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct queue *
+queue_new(struct worker *w, int64_t id, const char *name)
+{
+	struct queue *q = mem_zalloc(sizeof(*q));
+	char *text = mem_printf("%" PRId64, id);
+
+	q->worker = w;
+	q->id = id;
+	q->name = mem_strdup(name);
+	q->function = mem_strdup("");
+	q->group_max = WORKER_GROUP_MAX; /* until a claim says */
+	q->speed.mean_us = -1;
+	q->group = sql_handler_group(text);
+	list_append(&w->all_queues, &q->node);
+	free(text);
+	return q;
+}
+
 struct queue *
-queue_find(struct worker *w, int64_t id)
+queue_get(struct worker *w, int64_t id, const char *name)
 {
 	struct list *n;
 
@@ -22,84 +44,182 @@ queue_find(struct worker *w, int64_t id)
 		if (q->id == id)
 			return q;
 	}
-	return NULL;
-}
-
-static struct queue *
-queue_new(struct worker *w, int64_t id)
-{
-	struct queue *q = mem_zalloc(sizeof(*q));
-	char *text = mem_printf("%" PRId64, id);
-
-	q->worker = w;
-	q->id = id;
-	q->name = mem_strdup("");
-	q->function = mem_strdup("");
-	q->group_max = 1;
-	q->speed.mean_us = -1;
-	q->group = sql_handler_group(text);
-	list_append(&w->all_queues, &q->node);
-	free(text);
-	return q;
+	return queue_new(w, id, name);
 }
 
 /* A queue may get another handler: that of the claim is the one to call. */
-struct queue *
-queue_learn(struct worker *w, int64_t id, const char *name,
-    const char *function, int group_max)
+void
+queue_learn(struct queue *q, const char *function, int group_max)
 {
-	struct queue *q = queue_find(w, id);
-
-	if (q == NULL)
-		q = queue_new(w, id);
-	if (strcmp(q->name, name) != 0) {
-		free(q->name);
-		q->name = mem_strdup(name);
-	}
 	if (strcmp(q->function, function) != 0) {
 		free(q->function);
 		q->function = mem_strdup(function);
-		q->single = sql_handlers_get(&w->handlers, function);
+		q->single = sql_handlers_get(&q->worker->handlers, function);
 	}
 	q->group_max = group_max;
-	return q;
 }
 
-/* --- arrays beside that of the ids, for chimp.claim --- */
+/* --- which are served --- */
+
+bool
+queues_serve(struct worker *w, const struct pg_result *r)
+{
+	struct strbuf ids = STRBUF_EMPTY;
+	char *before = w->served_ids;
+	bool changed;
+
+	w->n_served = pg_rows(r);
+	w->served = mem_realloc(
+	    w->served, ((size_t)w->n_served + 1) * sizeof(*w->served));
+	strbuf_putc(&ids, '{');
+	for (int i = 0; i < w->n_served; i++) {
+		w->served[i] = queue_get(w, pg_int(r, i, 0), pg_value(r, i, 1));
+		strbuf_printf(
+		    &ids, "%s%" PRId64, i > 0 ? "," : "", w->served[i]->id);
+	}
+	strbuf_putc(&ids, '}');
+	w->served_ids = strbuf_take(&ids);
+	changed = before == NULL || strcmp(before, w->served_ids) != 0;
+	free(before);
+	return changed;
+}
+
+/* --- when to look at them --- */
+
+void
+queue_look(struct queue *q)
+{
+	q->look_us = 0;
+	q->again = true;
+}
+
+void
+queues_look(struct worker *w)
+{
+	for (int i = 0; i < w->n_served; i++)
+		queue_look(w->served[i]);
+}
+
+void
+queues_notified(struct worker *w, const char *name)
+{
+	for (int i = 0; i < w->n_served; i++)
+		if (strcmp(w->served[i]->name, name) == 0) {
+			queue_look(w->served[i]);
+			w->served[i]->misses = 0;
+		}
+}
+
+static int
+queue_limit(const struct queue *q)
+{
+	return worker_limit(
+	    &q->speed, q->group_max, q->held, worker_run_slow_of(q->worker, q));
+}
+
+int
+queues_choose(struct worker *w, int64_t now_us, int64_t *next_us)
+{
+	int room = 0;
+
+	*next_us = INT64_MAX;
+	for (int i = 0; i < w->n_served; i++) {
+		struct queue *q = w->served[i];
+		int64_t again_us = q->look_us;
+
+		q->got = 0;
+		q->again = false;
+		q->asked = q->look_us <= now_us ? queue_limit(q) : 0;
+		if (room < WORKER_NO_LIMIT)
+			room += q->asked;
+		if (q->asked > 0)
+			continue;
+		/* By then some may have turned out to be slow. */
+		if (again_us <= now_us)
+			again_us = now_us + WORKER_SLOW_MS * 1000;
+		if (again_us < *next_us)
+			*next_us = again_us;
+	}
+	return room;
+}
+
+void
+queues_exhausted(struct worker *w, int64_t now_us)
+{
+	for (int i = 0; i < w->n_served; i++) {
+		struct queue *q = w->served[i];
+
+		if (q->got >= q->asked || q->again)
+			continue;
+		if (q->got > 0)
+			q->misses = 0;
+		q->look_us = worker_relook_us(now_us, w->phase_us, q->misses);
+		q->misses += q->got == 0;
+	}
+}
+
+bool
+queues_missed(const struct worker *w)
+{
+	for (int i = 0; i < w->n_served; i++)
+		if (w->served[i]->asked > 0 && w->served[i]->misses > 0)
+			return true;
+	return false;
+}
+
+void
+queues_forget_floors(struct worker *w)
+{
+	struct list *n;
+
+	LIST_FOREACH (n, &w->all_queues)
+		LIST_ENTRY(n, struct queue, node)->floor = 0;
+}
+
+/* --- arrays for chimp.claim --- */
+
+static int64_t
+queue_id_of(const struct queue *q)
+{
+	return q->id;
+}
 
 static int64_t
 queue_group_of(const struct queue *q)
 {
-	return q != NULL ? worker_group(&q->speed, q->group_max) : 1;
+	return worker_group(&q->speed, q->group_max);
 }
 
 static int64_t
 queue_limit_of(const struct queue *q)
 {
-	return q != NULL ? worker_limit(&q->speed, q->group_max, q->held,
-			       worker_run_slow_of(q->worker, q))
-			 : WORKER_FAST_RUNNERS;
+	return q->asked;
 }
 
 static int64_t
 queue_floor_of(const struct queue *q)
 {
-	return q != NULL ? q->floor : 0;
+	return q->floor;
 }
 
 static char *
 queues_map(struct worker *w, int64_t (*value)(const struct queue *q))
 {
 	struct strbuf out = STRBUF_EMPTY;
-	const char *ids = w->queues;
-	int64_t id;
 
 	strbuf_putc(&out, '{');
-	while (array_next(&ids, &id))
-		strbuf_printf(&out, "%s%" PRId64, out.length > 1 ? "," : "",
-		    value(queue_find(w, id)));
+	for (int i = 0; i < w->n_served; i++)
+		if (w->served[i]->asked > 0)
+			strbuf_printf(&out, "%s%" PRId64,
+			    out.length > 1 ? "," : "", value(w->served[i]));
 	strbuf_putc(&out, '}');
 	return strbuf_take(&out);
+}
+
+char *
+queues_ids(struct worker *w)
+{
+	return queues_map(w, queue_id_of);
 }
 
 char *
@@ -114,30 +234,10 @@ queues_limits(struct worker *w)
 	return queues_map(w, queue_limit_of);
 }
 
-int
-queues_room(struct worker *w)
-{
-	const char *ids = w->queues;
-	int64_t id, room = 0;
-
-	while (array_next(&ids, &id) && room < WORKER_NO_LIMIT)
-		room += queue_limit_of(queue_find(w, id));
-	return room < WORKER_NO_LIMIT ? (int)room : WORKER_NO_LIMIT;
-}
-
 char *
 queues_floors(struct worker *w)
 {
 	return queues_map(w, queue_floor_of);
-}
-
-void
-queues_look_at_all(struct worker *w)
-{
-	struct list *n;
-
-	LIST_FOREACH (n, &w->all_queues)
-		LIST_ENTRY(n, struct queue, node)->floor = 0;
 }
 
 bool
@@ -168,4 +268,6 @@ queues_done(struct worker *w)
 		free(q->function);
 		free(q);
 	}
+	mem_free(&w->served);
+	mem_free(&w->served_ids);
 }

@@ -148,6 +148,7 @@ run_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 	struct runner *r = arg;
 	struct worker *w = r->worker;
 	struct job *job = r->job;
+	struct queue *queue = job->queue;
 
 	r->job = NULL;
 	runner_unmark(r);
@@ -168,7 +169,7 @@ run_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 		else
 			run_failed(r, job, &reply->error);
 	}
-	w->look = true;
+	queue_look(queue);
 	worker_advance(w);
 }
 

@@ -112,6 +112,7 @@ settle_on_told(struct pg_link *link, struct pg_reply *reply, void *arg)
 {
 	struct job *job = arg;
 	struct worker *w = job->worker;
+	struct queue *queue = job->queue;
 
 	(void)link;
 	job->sent = false;
@@ -120,7 +121,8 @@ settle_on_told(struct pg_link *link, struct pg_reply *reply, void *arg)
 	if (reply->ok) {
 		settle_told(job, reply);
 		job_free(job);
-		worker_look(w);
+		queue_look(queue);
+		queue->misses = 0;
 	} else if (strcmp(reply->error.sqlstate, "CH001") == 0) {
 		log_info("job %s of queue %s is another's by now", job->id,
 		    job->queue->name);
