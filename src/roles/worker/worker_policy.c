@@ -110,12 +110,12 @@ worker_group(const struct worker_speed *speed, int group_max)
 	return n < 1 ? 1 : worker_min((int)n, group_max);
 }
 
-/* Of jobs that run one by one: how many at once. */
+/* Of jobs that run one by one: how many at once, beside slow ones. */
 static int
-worker_runners(const struct worker_speed *speed, int slow)
+worker_runners(const struct worker_speed *speed)
 {
 	if (speed->seen == 0)
-		return slow > 0 ? WORKER_NO_LIMIT : WORKER_FAST_RUNNERS;
+		return WORKER_FAST_RUNNERS;
 	if (speed->seen >= WORKER_SEEN_MIN / 2 && speed->slow >= 0.2)
 		return WORKER_NO_LIMIT;
 	return WORKER_FAST_RUNNERS +
@@ -134,7 +134,7 @@ worker_limit(
 						   : 0;
 	if (group_max == 1)
 		return WORKER_NO_LIMIT;
-	runners = worker_runners(speed, slow);
+	runners = worker_runners(speed);
 	return fast < runners ? runners - fast : 0;
 }
 
