@@ -29,6 +29,19 @@ $$;
 comment on function chimp.worker_queues(uuid) is
 	'Queues for which this process holds the most specific pattern over all live workers.';
 
+create or replace function chimp.served_queues(process uuid)
+returns table (id int, name text, limited boolean)
+language plpgsql stable as $$
+begin
+	return query
+	select q.id, q.name, q.concurrency > 0 or q.rate_count > 0
+		or exists (select from chimp.job_key k where k.queue_id = q.id)
+	from unnest(chimp.worker_queues($1)) s (id) join chimp.queue q on q.id = s.id
+	order by q.id;
+end $$;
+comment on function chimp.served_queues(uuid) is
+	'The queues of worker_queues by name; limited: the end of a job may let another one start.';
+
 -- plpgsql, which keeps its plans: SQL functions are planned at every call. And
 -- now(), which an index can be asked for; clock_timestamp() is another in every row.
 create or replace function chimp.promote(queue int) returns int
@@ -129,7 +142,8 @@ begin
 end $$;
 
 create or replace function chimp.claim(process uuid, queues int[], max_claims int,
-	groups int[] default null, limits int[] default null, floors bigint[] default null)
+	groups int[] default null, limits int[] default null, floors bigint[] default null,
+	rests boolean[] default null)
 returns table (token bigint, queue_id int, queue text, handler text, timeout_ms bigint, group_max int,
 	floor bigint, jobs bigint[])
 language plpgsql
@@ -138,7 +152,7 @@ declare
 	c record;
 	q chimp.queue;
 	wanted int := max_claims;
-	ended int[] := queues;         -- looked at, with nothing left
+	ended int[];                   -- to be waited for: nothing is left
 	promoted boolean;
 	size int;
 	share int;
@@ -152,6 +166,7 @@ begin
 	if not found then
 		raise exception 'process % is not registered', $1 using errcode = 'CH001';
 	end if;
+	ended := array(select u.id from unnest(queues, rests) as u (id, rest) where coalesce(u.rest, true));
 	-- In random order and equal shares, so that no queue starves another.
 	for c in
 		select o as queue, coalesce(u.floor, 0) as floor, coalesce(u.grp, 1) as grp,
@@ -202,7 +217,7 @@ begin
 			insert into chimp.queue_start (queue_id, started_at, jobs)
 			values (q.id, clock_timestamp(), found_here);
 		end if;
-		if found_here = share then
+		if found_here = share or found_here > 0 and not q.id = any (ended) then
 			ended := array_remove(ended, q.id);
 			-- Only at a change: setval writes WAL.
 			if pg_sequence_last_value(q.wake) = 2 then
@@ -213,8 +228,8 @@ begin
 	perform setval(o.wake, 2) from chimp.queue o
 	where o.id = any (ended) and pg_sequence_last_value(o.wake) is distinct from 2;
 end $$;
-comment on function chimp.claim(uuid, int[], int, int[], int[], bigint[]) is
-	'Make up to max_claims claims of ready jobs of these queues for a process, each with a new fencing token, on one job or several. groups[i]: the most jobs of queues[i] in one claim, as fast as they have been; limits[i]: the most claims of it; floors[i]: the largest job id of its own priority that was claimed since the last full look (NULL or 0: look at all).';
+comment on function chimp.claim(uuid, int[], int, int[], int[], bigint[], boolean[]) is
+	'Make up to max_claims claims of ready jobs of these queues for a process, each with a new fencing token, on one job or several. groups[i]: the most jobs of queues[i] in one claim, as fast as they have been; limits[i]: the most claims of it; floors[i]: the largest job id of its own priority that was claimed since the last full look (NULL or 0: look at all); rests[i]: with nothing left of queues[i], the process waits for a NOTIFY (NULL: it does), otherwise it will look again within 10 ms, and enqueuers need not send one.';
 
 create or replace function chimp.next_due_ms(queues int[]) returns bigint
 language sql stable as $$

@@ -119,6 +119,25 @@ def test_a_busy_queue_has_no_others_looked_at(start, app, database, record_prope
     assert looks <= 40
 
 
+def test_jobs_that_come_one_after_the_other_are_not_notified_of(start, app, database,
+                                                                record_property):
+    start(app('queue "q" { sql = "t.noop" }', SCHEMA + NOOP), cron=0, subscriber=0)
+    done = "select done from chimp.queues where name = 'q'"
+    # The first claims and runs of a connection take long.
+    database.rows("select count(*) from"
+                  " chimp.enqueue_many('q', array_fill('{}'::jsonb, array[500]))")
+    until(lambda: database.value(done) == 500, "the workers are warm")
+    time.sleep(1)  # and wait for a NOTIFY
+    listener = database.connect()
+    rows(listener, "listen chimp_work; select 1")
+    database.rows("do $$ begin for i in 1..1000 loop"
+                  " perform chimp.enqueue('q', '{}'); commit; end loop; end $$")
+    until(lambda: database.value(done) == 1500, "all jobs are done")
+    rows(listener, "select 1")
+    record_property("figure", f"NOTIFY of 1,000 jobs, each committed: {len(listener.notifies)}")
+    assert 1 <= len(listener.notifies) <= 700
+
+
 def test_an_idle_worker_starts_a_delayed_job_when_it_is_due(jobs, figure):
     time.sleep(0.3)
     jobs.rows("select chimp.enqueue('q', '{}', delay => '700 ms')")

@@ -45,6 +45,8 @@ struct queue {
 	int64_t floor;
 	/* CLOCK_MONOTONIC: nothing is there before, as far as it is known. */
 	int64_t look_us;
+	bool limited;        /* the end of a job may let another one start */
+	bool rest;           /* it was empty, and is looked at once more */
 	bool again;          /* to be looked at, whatever the claim in flight
 			      * comes back with */
 	unsigned int misses; /* claims in a row that found nothing of it */
@@ -55,9 +57,11 @@ struct queue {
 /* The one of this id, which may be new. */
 struct queue *queue_get(struct worker *w, int64_t id, const char *name);
 void queue_learn(struct queue *q, const char *function, int group_max);
-void queue_look(struct queue *q); /* there may be jobs, new or left */
+void queue_look(struct queue *q);  /* there may be jobs, new or left */
+void queue_ended(struct queue *q); /* a job of it, well */
 void queues_look(struct worker *w);
-/* Serve these: rows of ids and names. True if others were served before. */
+/* Serve these: rows of chimp.served_queues. True if others were served before.
+ */
 bool queues_serve(struct worker *w, const struct pg_result *r);
 /* A NOTIFY said that there is work of this one. */
 void queues_notified(struct worker *w, const char *name);
@@ -70,8 +74,11 @@ char *queues_ids(struct worker *w);
 char *queues_groups(struct worker *w);
 char *queues_limits(struct worker *w);
 char *queues_floors(struct worker *w);
-/* The claim found fewer than it was to: what it left out is not there. */
-void queues_exhausted(struct worker *w, int64_t now_us);
+char *queues_rests(struct worker *w);
+void queue_got(struct queue *q); /* a claim */
+/* The claim found fewer than the n that it was to: what it left out is not
+ * there. */
+void queues_exhausted(struct worker *w, int n, int64_t now_us);
 bool queues_missed(const struct worker *w); /* one of the chosen, before */
 void queues_forget_floors(struct worker *w);
 void queues_done(struct worker *w);

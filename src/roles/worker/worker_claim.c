@@ -27,12 +27,11 @@ enum {
 };
 
 /* clang-format off */
-static const struct pg_stmt stmt_worker_queues = { "worker_queues",
-	"select q.id, q.name from unnest(chimp.worker_queues($1)) s (id)"
-	" join chimp.queue q on q.id = s.id order by q.id", 1 };
+static const struct pg_stmt stmt_served_queues = { "served_queues",
+	"select id, name, limited from chimp.served_queues($1)", 1 };
 static const struct pg_stmt stmt_claim = { "claim",
 	"select token, queue_id, queue, handler, timeout_ms, group_max, floor, jobs"
-	" from chimp.claim($1, $2, $3, $4, $5, $6)", 6 };
+	" from chimp.claim($1, $2, $3, $4, $5, $6, $7)", 7 };
 static const struct pg_stmt stmt_claim_suspect = { "claim_suspect",
 	"select token, queue_id, queue, handler, timeout_ms, group_max, floor, jobs"
 	" from chimp.claim_suspect($1, $2)", 2 };
@@ -41,6 +40,21 @@ static const struct pg_stmt stmt_next_due = { "next_due_ms",
 static const struct pg_stmt stmt_give_back = { "process_end",
 	"select chimp.process_end($1)", 1 };
 /* clang-format on */
+
+/* Nothing is asked for a while, or until the next registration. */
+static void
+claim_pause(struct worker *w)
+{
+	w->trouble_us = clock_mono_us() + CLAIM_TROUBLE_MS * 1000;
+}
+
+/* Declared dead: evicted follows. */
+static void
+claim_refused(struct worker *w)
+{
+	claim_pause(w);
+	child_renew(w->child);
+}
 
 static void
 claim_trouble(struct worker *w, const char *what, const struct pg_error *error)
@@ -51,7 +65,7 @@ claim_trouble(struct worker *w, const char *what, const struct pg_error *error)
 		    error->hint != NULL ? error->hint : "");
 	w->said_trouble = true;
 	w->refresh = true;
-	w->trouble_us = clock_mono_us() + CLAIM_TROUBLE_MS * 1000;
+	claim_pause(w);
 }
 
 /* There is something to do at that time. */
@@ -95,7 +109,7 @@ claim_ask_queues(struct worker *w)
 	w->poll_us =
 	    worker_relook_us(clock_mono_us(), w->phase_us, WORKER_POLLS);
 	pg_query(
-	    w->child->control, &stmt_worker_queues, values, claim_on_queues, w);
+	    w->child->control, &stmt_served_queues, values, claim_on_queues, w);
 }
 
 /* --- claims --- */
@@ -111,9 +125,9 @@ claim_took(struct worker *w, const struct pg_reply *reply)
 		w->full_look_us =
 		    now_us + CLAIM_FULL_LOOK_PART * (now_us - w->asked_us);
 	for (int i = 0; i < n; i++)
-		job_new(w, reply->results[0], i)->queue->got++;
+		queue_got(job_new(w, reply->results[0], i)->queue);
 	if (n < w->asked)
-		queues_exhausted(w, now_us);
+		queues_exhausted(w, w->asked, now_us);
 	if (reply->n_results == 1)
 		return;
 	/* Already due is what the claim has left: its queue is paused. */
@@ -137,7 +151,7 @@ claim_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 	if (reply->ok)
 		claim_took(w, reply);
 	else if (strcmp(reply->error.sqlstate, "CH001") == 0)
-		child_renew(w->child); /* declared dead: evicted follows */
+		claim_refused(w);
 	else
 		claim_trouble(w, "claim jobs", &reply->error);
 	worker_advance(w);
@@ -146,7 +160,7 @@ claim_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 static void
 claim_ask(struct worker *w, int n)
 {
-	char count[16], *ids, *groups, *limits, *floors;
+	char count[16], *ids, *groups, *limits, *floors, *rests;
 
 	w->asked = n;
 	w->asked_us = clock_mono_us();
@@ -159,9 +173,10 @@ claim_ask(struct worker *w, int n)
 	groups = queues_groups(w);
 	limits = queues_limits(w);
 	floors = queues_floors(w);
+	rests = queues_rests(w);
 	pg_send(w->child->control, &stmt_claim,
-	    (const char *[]){
-		w->child->birth->id, ids, count, groups, limits, floors});
+	    (const char *[]){w->child->birth->id, ids, count, groups, limits,
+		floors, rests});
 	/* Busy queues have no use for the instant of the next scheduled job. */
 	if (queues_missed(w))
 		pg_send(w->child->control, &stmt_next_due,
@@ -171,6 +186,7 @@ claim_ask(struct worker *w, int n)
 	free(groups);
 	free(limits);
 	free(floors);
+	free(rests);
 }
 
 /* --- suspects --- */
@@ -189,7 +205,7 @@ claim_on_suspect(struct pg_link *link, struct pg_reply *reply, void *arg)
 	if (!reply->ok) {
 		w->suspects = false; /* until the next look at all */
 		if (strcmp(reply->error.sqlstate, "CH001") == 0)
-			child_renew(w->child);
+			claim_refused(w);
 		else
 			claim_trouble(w, "claim a suspect", &reply->error);
 	} else if (pg_rows(reply->results[0]) > 0) {
@@ -327,7 +343,7 @@ worker_claim_registered(struct worker *w)
 	const char *values[] = {w->child->birth->id};
 
 	w->refresh = w->suspects = true;
-	w->full_look_us = 0;
+	w->full_look_us = w->trouble_us = 0;
 	queues_look(w);
 	if (!w->lost_claim)
 		return true;

@@ -3,8 +3,10 @@
  * fast they are, and when and from where to look for more. See worker.h.
  *
  * A claim that finds fewer jobs than it was to tells that there are no more,
- * and a queue is not looked at then until a NOTIFY names it, a job of it ends
- * here, or some time has passed, longer each time.
+ * and a queue is not looked at then until a NOTIFY names it, the end of a job
+ * may have let another one start, or some time has passed, longer each time.
+ * Enqueuers are asked for a NOTIFY only by the second look: while jobs come
+ * every few milliseconds, nobody sends one.
  */
 #include "roles/worker/worker.h"
 #include "common/base/mem.h"
@@ -74,6 +76,7 @@ queues_serve(struct worker *w, const struct pg_result *r)
 	strbuf_putc(&ids, '{');
 	for (int i = 0; i < w->n_served; i++) {
 		w->served[i] = queue_get(w, pg_int(r, i, 0), pg_value(r, i, 1));
+		w->served[i]->limited = pg_bool(r, i, 2);
 		strbuf_printf(
 		    &ids, "%s%" PRId64, i > 0 ? "," : "", w->served[i]->id);
 	}
@@ -91,6 +94,13 @@ queue_look(struct queue *q)
 {
 	q->look_us = 0;
 	q->again = true;
+}
+
+void
+queue_ended(struct queue *q)
+{
+	if (q->limited)
+		queue_look(q);
 }
 
 void
@@ -117,6 +127,13 @@ queue_limit(const struct queue *q)
 	    &q->speed, q->group_max, q->held, worker_run_slow_of(q->worker, q));
 }
 
+void
+queue_got(struct queue *q)
+{
+	q->got++;
+	q->misses = 0;
+}
+
 int
 queues_choose(struct worker *w, int64_t now_us, int64_t *next_us)
 {
@@ -129,6 +146,7 @@ queues_choose(struct worker *w, int64_t now_us, int64_t *next_us)
 
 		q->got = 0;
 		q->again = false;
+		q->rest = q->look_us != 0;
 		q->asked = q->look_us <= now_us ? queue_limit(q) : 0;
 		if (room < WORKER_NO_LIMIT)
 			room += q->asked;
@@ -144,15 +162,19 @@ queues_choose(struct worker *w, int64_t now_us, int64_t *next_us)
 }
 
 void
-queues_exhausted(struct worker *w, int64_t now_us)
+queues_exhausted(struct worker *w, int n, int64_t now_us)
 {
+	int chosen = 0, share;
+
+	for (int i = 0; i < w->n_served; i++)
+		chosen += w->served[i]->asked > 0;
+	/* What chimp.claim gives each of them at least. */
+	share = (n + chosen - 1) / chosen;
 	for (int i = 0; i < w->n_served; i++) {
 		struct queue *q = w->served[i];
 
-		if (q->got >= q->asked || q->again)
+		if (q->got >= q->asked || q->got >= share || q->again)
 			continue;
-		if (q->got > 0)
-			q->misses = 0;
 		q->look_us = worker_relook_us(now_us, w->phase_us, q->misses);
 		q->misses += q->got == 0;
 	}
@@ -202,6 +224,12 @@ queue_floor_of(const struct queue *q)
 	return q->floor;
 }
 
+static int64_t
+queue_rest_of(const struct queue *q)
+{
+	return q->rest;
+}
+
 static char *
 queues_map(struct worker *w, int64_t (*value)(const struct queue *q))
 {
@@ -238,6 +266,12 @@ char *
 queues_floors(struct worker *w)
 {
 	return queues_map(w, queue_floor_of);
+}
+
+char *
+queues_rests(struct worker *w)
+{
+	return queues_map(w, queue_rest_of);
 }
 
 bool

@@ -169,7 +169,7 @@ run_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 		else
 			run_failed(r, job, &reply->error);
 	}
-	queue_look(queue);
+	queue_ended(queue);
 	worker_advance(w);
 }
 
