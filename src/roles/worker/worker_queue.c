@@ -168,6 +168,7 @@ queues_exhausted(struct worker *w, int n, int64_t now_us)
 
 	for (int i = 0; i < w->n_served; i++)
 		chosen += w->served[i]->asked > 0;
+	assert(chosen > 0);
 	/* What chimp.claim gives each of them at least. */
 	share = (n + chosen - 1) / chosen;
 	for (int i = 0; i < w->n_served; i++) {
