@@ -125,11 +125,10 @@ class SmallDisk:
 
     def fill(self):
         """Until nothing fits any more."""
-        with open(self.dir / "filler", "wb") as file:
+        with open(self.dir / "filler", "wb", buffering=0) as file:
             try:
                 while True:
                     file.write(b"x" * (1 << 16))
-                    file.flush()
             except OSError:
                 pass
 
