@@ -122,6 +122,14 @@ worker_cancelled(struct worker *w, const char *token)
 		worker_run_cancel(w, token);
 }
 
+/* One that is gone may have been about to look: nobody would send a NOTIFY. */
+static void
+worker_others_changed(struct worker *w)
+{
+	w->refresh = w->suspects = true;
+	queues_look(w);
+}
+
 static void
 worker_notified(struct child *child, const char *channel, const char *payload)
 {
@@ -131,7 +139,7 @@ worker_notified(struct child *child, const char *channel, const char *payload)
 	    strncmp(payload, CANCEL, strlen(CANCEL)) == 0)
 		worker_cancelled(w, payload + strlen(CANCEL));
 	else if (strcmp(channel, "chimp_control") == 0)
-		w->refresh = w->suspects = true;
+		worker_others_changed(w);
 	else
 		queues_notified(w, payload);
 	worker_advance(w);

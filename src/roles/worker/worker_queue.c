@@ -93,6 +93,7 @@ void
 queue_look(struct queue *q)
 {
 	q->look_us = 0;
+	q->misses = 0;
 	q->again = true;
 }
 
@@ -114,10 +115,8 @@ void
 queues_notified(struct worker *w, const char *name)
 {
 	for (int i = 0; i < w->n_served; i++)
-		if (strcmp(w->served[i]->name, name) == 0) {
+		if (strcmp(w->served[i]->name, name) == 0)
 			queue_look(w->served[i]);
-			w->served[i]->misses = 0;
-		}
 }
 
 static int

@@ -122,7 +122,6 @@ settle_on_told(struct pg_link *link, struct pg_reply *reply, void *arg)
 		settle_told(job, reply);
 		job_free(job);
 		queue_look(queue);
-		queue->misses = 0;
 	} else if (strcmp(reply->error.sqlstate, "CH001") == 0) {
 		log_info("job %s of queue %s is another's by now", job->id,
 		    job->queue->name);
