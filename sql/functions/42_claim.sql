@@ -231,6 +231,15 @@ end $$;
 comment on function chimp.claim(uuid, int[], int, int[], int[], bigint[], boolean[]) is
 	'Make up to max_claims claims of ready jobs of these queues for a process, each with a new fencing token, on one job or several. groups[i]: the most jobs of queues[i] in one claim, as fast as they have been; limits[i]: the most claims of it; floors[i]: the largest job id of its own priority that was claimed since the last full look (NULL or 0: look at all); rests[i]: with nothing left of queues[i], the process waits for a NOTIFY (NULL: it does), otherwise it will look again within 10 ms, and enqueuers need not send one.';
 
+create or replace function chimp.hand_over(queues int[]) returns void
+language plpgsql as $$
+begin
+	perform setval(q.wake, 2), pg_notify('chimp_work', q.name) from chimp.queue q
+	where q.id = any ($1) and pg_sequence_last_value(q.wake) is distinct from 2;
+end $$;
+comment on function chimp.hand_over(int[]) is
+	'A process that has said that it will look at these queues (chimp.claim) cannot: others look, and enqueuers send a NOTIFY again.';
+
 create or replace function chimp.next_due_ms(queues int[]) returns bigint
 language sql stable as $$
 	select greatest(0, ceil(extract(epoch from min(d.at) - clock_timestamp()) * 1000))::bigint

@@ -153,6 +153,7 @@ worker_drain(struct child *child, int64_t deadline_ms)
 	(void)deadline_ms;
 	if (w->n_jobs[JOB_RUNNING] > 0)
 		log_info("finishing %d jobs", w->n_jobs[JOB_RUNNING]);
+	worker_claim_drain(w);
 	worker_advance(w);
 }
 

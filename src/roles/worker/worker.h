@@ -69,6 +69,8 @@ void queues_notified(struct worker *w, const char *name);
 /* Decide which queues to look at now, and for how many claims of each (asked);
  * the sum of these. *next_us: when the choice may be another one. */
 int queues_choose(struct worker *w, int64_t now_us, int64_t *next_us);
+/* One is to be looked at, whether there is room for its jobs or not. */
+bool queues_due(const struct worker *w, int64_t now_us);
 /* Of the chosen, array literals for chimp.claim; the caller frees them. */
 char *queues_ids(struct worker *w);
 char *queues_groups(struct worker *w);
@@ -170,6 +172,9 @@ struct worker {
 	bool full_look;       /* it looks at all that is ready */
 	int64_t full_look_us; /* when to do that next */
 	int64_t trouble_us;   /* not to ask anything before */
+	bool handed_over;     /* since the last claim */
+	int n_hand_overs;     /* in a row, without room */
+	int64_t leave_us;     /* when to do that next; 0 = there is room */
 	int64_t poll_us;      /* when to ask what may have been missed */
 	int64_t due_us;       /* the next scheduled job; 0 = not known */
 	int64_t phase_us; /* polls are multiples of their interval after it */
@@ -201,6 +206,8 @@ void worker_claim_start(struct worker *w);
 void worker_claim_done(struct worker *w);
 /* Claim or refresh if it is time to. */
 void worker_claim_advance(struct worker *w);
+/* No more is claimed here. */
+void worker_claim_drain(struct worker *w);
 /* After a registration. False: the process first gives all back, and will be
  * registered anew. */
 bool worker_claim_registered(struct worker *w);

@@ -8,6 +8,9 @@
  * claimed stays in the index for as long as any transaction may want to see
  * it, and is walked over by a look from the beginning. Those find jobs that
  * came late or back; the longer one takes, the rarer they are.
+ *
+ * While a process finds jobs, the others sleep and nobody sends a NOTIFY: it
+ * will look again. When it has no room to, it says so (hand_over).
  */
 #include "roles/worker/worker.h"
 #include "common/base/clock.h"
@@ -23,7 +26,9 @@
 enum {
 	CLAIM_TROUBLE_MS = 1000,
 	/* Looks at all that is ready take at most this part of the time. */
-	CLAIM_FULL_LOOK_PART = 20
+	CLAIM_FULL_LOOK_PART = 20,
+	/* The longest time between two hand_over, as a power of two. */
+	CLAIM_HAND_OVERS_MAX = 3
 };
 
 /* clang-format off */
@@ -37,6 +42,8 @@ static const struct pg_stmt stmt_claim_suspect = { "claim_suspect",
 	" from chimp.claim_suspect($1, $2)", 2 };
 static const struct pg_stmt stmt_next_due = { "next_due_ms",
 	"select chimp.next_due_ms($1)", 1 };
+static const struct pg_stmt stmt_hand_over = { "hand_over",
+	"select chimp.hand_over($1)", 1 };
 static const struct pg_stmt stmt_give_back = { "process_end",
 	"select chimp.process_end($1)", 1 };
 /* clang-format on */
@@ -120,7 +127,7 @@ claim_took(struct worker *w, const struct pg_reply *reply)
 	int64_t now_us = clock_mono_us(), due_ms;
 	int n = pg_rows(reply->results[0]);
 
-	w->said_trouble = false;
+	w->said_trouble = w->handed_over = false;
 	if (w->full_look)
 		w->full_look_us =
 		    now_us + CLAIM_FULL_LOOK_PART * (now_us - w->asked_us);
@@ -256,6 +263,34 @@ claim_want(const struct worker *w)
 	return worker_want(&load);
 }
 
+/* Others may look at what is left here: once after a claim, as it says that
+ * they need not. */
+static void
+claim_hand_over(struct worker *w)
+{
+	pg_query(w->child->control, &stmt_hand_over,
+	    (const char *[]){w->served_ids}, NULL, NULL);
+	w->handed_over = true;
+}
+
+/* There is no room for what may be there. */
+static void
+claim_leave(struct worker *w, int64_t now_us)
+{
+	if (w->handed_over)
+		return;
+	if (w->leave_us == 0)
+		w->leave_us = now_us + WORKER_SLOW_MS * 1000;
+	if (now_us >= w->leave_us) {
+		claim_hand_over(w);
+		w->n_hand_overs += w->n_hand_overs < CLAIM_HAND_OVERS_MAX;
+		w->leave_us =
+		    now_us + (WORKER_SLOW_MS * 1000 << w->n_hand_overs);
+	} else {
+		claim_arm(w, now_us, w->leave_us);
+	}
+}
+
 static void
 claim_ask_something(struct worker *w)
 {
@@ -279,11 +314,22 @@ claim_ask_something(struct worker *w)
 	room = queues_choose(w, now_us, &next_us);
 	if (n > 0 && room > 0)
 		claim_ask(w, n < room ? n : room);
+	else if (queues_due(w, now_us))
+		claim_leave(w, now_us);
+	else
+		w->leave_us = w->n_hand_overs = 0;
 	if (n > 0)
 		claim_arm(w, now_us, next_us);
 	if (w->due_us != 0)
 		claim_arm(w, now_us, w->due_us);
 	claim_arm(w, now_us, w->poll_us);
+}
+
+void
+worker_claim_drain(struct worker *w)
+{
+	if (w->served_ids != NULL && worker_connected(w))
+		claim_hand_over(w);
 }
 
 void

@@ -160,6 +160,15 @@ queues_choose(struct worker *w, int64_t now_us, int64_t *next_us)
 	return room;
 }
 
+bool
+queues_due(const struct worker *w, int64_t now_us)
+{
+	for (int i = 0; i < w->n_served; i++)
+		if (w->served[i]->look_us <= now_us)
+			return true;
+	return false;
+}
+
 void
 queues_exhausted(struct worker *w, int n, int64_t now_us)
 {
