@@ -69,7 +69,7 @@ BARS = [
         unit=" ms"),
     Bar("wal", "≤ 700 bytes per completed job", median("chimpd", "wal_bytes"),
         most=700, unit=" bytes"),
-    Bar("kill", "all started elsewhere within 200 ms",
+    Bar("kill", "all started elsewhere within 200 ms, by one at work",
         median("chimpd", "restart_ms"), most=200, unit=" ms"),
     Bar("large", "drain ≥ 0.9 × that of an empty table",
         ratio("full", "empty"), least=0.9),
