@@ -189,9 +189,9 @@ def held(bench):
         finally:
             stop.set()
             watcher.join()
+        holder.close()
         windows = by_window(ours.session, began, after,
                             bench.args.held_seconds)
-        holder.close()
     for n, (offered, completed) in enumerate(windows):
         row.add(offered=offered, completed=completed, share=completed / offered,
                 claim_ms=claims[n] if n < len(claims) else None)

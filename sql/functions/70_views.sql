@@ -10,6 +10,11 @@ select j.id, q.name as queue, s.state, j.priority, coalesce(a.attempt, 0) + s.mo
 	coalesce(j.timeout_ms, q.timeout_ms) as timeout_ms, o.progress, s.process_id
 from chimp.job j
 join chimp.queue q on q.id = j.queue_id
+-- Once for all jobs: while a transaction is held open, claims that have ended are
+-- still walked over.
+left join (
+	select u.id, c.claimed_at, c.process_id from chimp.job_claim c, unnest(c.jobs) u (id)
+) c on c.id = j.id
 join lateral (
 	select 'ready' as state, 0 as more, j.created_at as run_at, null::timestamptz as started_at,
 		null::timestamptz as ended_at, null::jsonb as result, null::jsonb as error, null::uuid as process_id
@@ -25,7 +30,7 @@ join lateral (
 	from chimp.job_held h where (h.queue_id, h.ordering_key, h.job_id) = (j.queue_id, j.ordering_key, j.id)
 	union all
 	select 'running', 1, j.created_at, c.claimed_at, null, null, null, c.process_id
-	from chimp.job_claim c where c.queue_id = j.queue_id and j.id = any (c.jobs)
+	where c.id is not null
 	union all
 	select 'done', 1, j.created_at, d.started_at, d.ended_at, d.results[array_position(d.jobs, j.id)], null, d.process_id
 	from chimp.job_done d where d.bucket = j.id >> 10 and j.id = any (d.jobs)

@@ -138,6 +138,24 @@ def test_jobs_that_come_one_after_the_other_are_not_notified_of(start, app, data
     assert 1 <= len(listener.notifies) <= 700
 
 
+def scans(plan, table):
+    """How often a plan reads a table, all told."""
+    return ((plan.get("Relation Name") == table) * plan["Actual Loops"]
+            + sum(scans(part, table) for part in plan.get("Plans", ())))
+
+
+def test_a_list_of_jobs_walks_over_the_claims_once(start, app, database):
+    """For claims that have ended are still there while a transaction is held open."""
+    start(app('queue "q" { sql = "t.noop" }', SCHEMA + NOOP), cron=0, subscriber=0)
+    database.rows("select count(*) from"
+                  " chimp.enqueue_many('q', array_fill('{}'::jsonb, array[2000]))")
+    until(lambda: database.value("select done from chimp.queues where name = 'q'") == 2000,
+          "all jobs are done")
+    [top] = database.value("explain (analyze, format json) select * from chimp.jobs")
+    assert top["Plan"]["Actual Rows"] == 2000
+    assert scans(top["Plan"], "job_claim") == 1
+
+
 def test_an_idle_worker_starts_a_delayed_job_when_it_is_due(jobs, figure):
     time.sleep(0.3)
     jobs.rows("select chimp.enqueue('q', '{}', delay => '700 ms')")
