@@ -74,7 +74,7 @@ class Group:
         return [saw for saw, in self.database.rows("select saw from t.ran order by job")]
 
     def states(self):
-        return dict(self.database.rows("select id, state from chimp.jobs"))
+        return dict(self.database.rows("select id, state from chimp.jobs order by id"))
 
 
 def test_a_claim_has_as_many_jobs_as_it_may(queue):

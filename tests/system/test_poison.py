@@ -153,7 +153,7 @@ def suspect(database, queue, process=TWO):
 
 
 def states(database):
-    return dict(database.rows("select id, state from chimp.jobs"))
+    return dict(database.rows("select id, state from chimp.jobs order by id"))
 
 
 def test_g07_only_what_was_started_is_suspected(queue):
