@@ -141,6 +141,17 @@ begin
 	from chunks c order by c.token;
 end $$;
 
+create or replace function chimp.leap() returns void
+language plpgsql as $$
+begin
+	-- One at a time, or the second would set the sequence back.
+	perform pg_advisory_xact_lock(hashtext('chimp.token'));
+	perform setval('chimp.token', nextval('chimp.token') + 1000000);
+	perform set_config('chimp.tokens', 'fresh', false);
+end $$;
+comment on function chimp.leap() is
+	'Before the first claim of a session, which must commit synchronously: leap over the tokens of the claims that a crash of the server may have taken back. Those are of the last 3 * wal_writer_delay (PostgreSQL, "Asynchronous Commit"): a million in 600 ms is more than any server draws.';
+
 create or replace function chimp.claim(process uuid, queues int[], max_claims int,
 	groups int[] default null, limits int[] default null, floors bigint[] default null,
 	rests boolean[] default null)
@@ -153,6 +164,8 @@ declare
 	q chimp.queue;
 	wanted int := max_claims;
 	ended int[];                   -- to be waited for: nothing is left
+	limited boolean := false;      -- a limit has counted what was claimed
+	fresh boolean := current_setting('chimp.tokens', true) is distinct from 'fresh';
 	promoted boolean;
 	size int;
 	share int;
@@ -165,6 +178,9 @@ begin
 	perform from chimp.process p where p.id = $1 for key share;
 	if not found then
 		raise exception 'process % is not registered', $1 using errcode = 'CH001';
+	end if;
+	if fresh then
+		perform chimp.leap();
 	end if;
 	ended := array(select u.id from unnest(queues, rests) as u (id, rest) where coalesce(u.rest, true));
 	-- In random order and equal shares, so that no queue starves another.
@@ -213,6 +229,7 @@ begin
 			return next;
 		end loop;
 		wanted := wanted - claims;
+		limited := limited or q.concurrency > 0 or q.rate_count > 0;
 		if q.rate_count > 0 and found_here > 0 then
 			insert into chimp.queue_start (queue_id, started_at, jobs)
 			values (q.id, clock_timestamp(), found_here);
@@ -227,6 +244,11 @@ begin
 	end loop;
 	perform setval(o.wake, 2) from chimp.queue o
 	where o.id = any (ended) and pg_sequence_last_value(o.wake) is distinct from 2;
+	-- A crash of the server may take the claim back, and the jobs are ready
+	-- again; what a limit has counted must not be.
+	if not fresh and not limited then
+		perform set_config('synchronous_commit', 'off', true);
+	end if;
 end $$;
 comment on function chimp.claim(uuid, int[], int, int[], int[], bigint[], boolean[]) is
 	'Make up to max_claims claims of ready jobs of these queues for a process, each with a new fencing token, on one job or several. groups[i]: the most jobs of queues[i] in one claim, as fast as they have been; limits[i]: the most claims of it; floors[i]: the largest job id of its own priority that was claimed since the last full look (NULL or 0: look at all); rests[i]: with nothing left of queues[i], the process waits for a NOTIFY (NULL: it does), otherwise it will look again within 10 ms, and enqueuers need not send one.';

@@ -5,12 +5,15 @@ so that each interleaving is exact; the effects of real processes that die are
 in test_crashes.py.
 """
 
+import os
+import signal
 import uuid
 
 import psycopg2
 import pytest
 
 from harness.cluster import rows
+from harness.wait import until
 
 TABLES = """
 create schema t;
@@ -143,6 +146,73 @@ def test_g03_a_dead_process_claims_nothing(queue):
     with pytest.raises(psycopg2.Error) as raised:
         queue.rows("select * from chimp.claim(%s, array(select id from chimp.queue), 1)", process)
     assert raised.value.pgcode == "CH001"
+
+
+@pytest.fixture
+def quiet(start, app, make_cluster):
+    """Two queues on a PostgreSQL that nobody uses but the test."""
+    database = make_cluster(autovacuum="off").create_database()
+    daemon = start(app(QUEUE + 'queue "rated" { sql = "t.work" rate = "10/1h" }', TABLES),
+                   url=database.url, workers="", cron=0, subscriber=0)
+    assert daemon.stop() == 0
+    return database
+
+
+class Forgetful:
+    """Once it is entered, a commit reaches the disk only if it waits for that;
+    at the end the server crashes."""
+
+    def __init__(self, database):
+        self.database = database
+
+    def __enter__(self):
+        [(self.writer,)] = self.database.cluster.admin(
+            "select pid from pg_stat_activity where backend_type = 'walwriter'")
+        os.kill(self.writer, signal.SIGSTOP)
+
+    def __exit__(self, *_):
+        os.kill(self.writer, signal.SIGKILL)
+        with pytest.raises(psycopg2.Error):
+            self.database.rows("select pg_sleep(60)")
+        until(lambda: self.database.connect(), "PostgreSQL answers", timeout=30)
+
+
+def claim_one(connection, process, queue):
+    return rows(connection, "select c.jobs[1], c.token from chimp.claim(%s,"
+                " array(select id from chimp.queue where name = %s), 1) c", process, queue)[0]
+
+
+def test_g03_no_token_comes_twice_when_a_crash_of_the_server_takes_claims_back(quiet):
+    process = register(quiet)
+    jobs = [quiet.value("select chimp.enqueue('q', '{}')") for _ in range(100)]
+    session = quiet.connect()
+    with Forgetful(quiet):
+        claims = [claim_one(session, process, "q") for _ in range(90)]
+    assert [job for job, _ in claims] == jobs[:90]
+
+    after = quiet.connect()
+    [(held,)] = rows(after, "select count(*) from chimp.job_claim")
+    assert held == 1, "only a session's first claim waits for the disk"
+    anew = [claim_one(after, process, "q") for _ in range(99)]
+    assert [job for job, _ in anew] == jobs[1:]
+    assert min(token for _, token in anew) > max(token for _, token in claims)
+    with pytest.raises(psycopg2.Error) as raised:
+        rows(after, "select chimp.job_begin(%s, %s)", *claims[-1])
+    assert raised.value.pgcode == "CH001"
+
+
+def test_g13_a_crash_of_the_server_takes_no_counted_claim_back(quiet):
+    process = register(quiet)
+    quiet.rows("select chimp.enqueue('rated', '{}') from generate_series(1, 12)")
+    session = quiet.connect()
+    with Forgetful(quiet):
+        claims = [claim_one(session, process, "rated") for _ in range(9)]
+
+    after = quiet.connect()
+    assert rows(after, "select jobs[1], token from chimp.job_claim order by token") == claims
+    claim_one(after, process, "rated")
+    assert rows(after, "select * from chimp.claim(%s, chimp.worker_queues(%s), 10)",
+                process, process) == []
 
 
 def test_g04_a_lease_that_ran_out_is_found_by_the_database_s_clock(queue):
