@@ -40,9 +40,10 @@ struct queue {
 	int group_max;                /* 1: no two jobs in one transaction */
 	struct worker_speed speed;
 	int held; /* claims of it: waiting, running, being settled */
-	/* The largest id of the queue's own priority that was claimed since
-	 * the last full look; no ready job is below, as far as it is known. */
-	int64_t floor;
+	/* Ids of the queue's own priority, the largest that was claimed: until
+	 * the floors were moved last, no ready job is below, as far as it is
+	 * known; and since. */
+	int64_t floor, next_floor;
 	/* CLOCK_MONOTONIC: nothing is there before, as far as it is known. */
 	int64_t look_us;
 	bool limited;        /* the end of a job may let another one start */
@@ -82,7 +83,8 @@ void queue_got(struct queue *q); /* a claim */
  * there. */
 void queues_exhausted(struct worker *w, int n, int64_t now_us);
 bool queues_missed(const struct worker *w); /* one of the chosen, before */
-void queues_forget_floors(struct worker *w);
+/* To what was claimed until the last call. */
+void queues_move_floors(struct worker *w);
 void queues_done(struct worker *w);
 
 /* The next number of an array literal of integers, from where *array is. */
@@ -171,6 +173,7 @@ struct worker {
 	int64_t asked_us;     /* CLOCK_MONOTONIC: of the claim in flight */
 	bool full_look;       /* it looks at all that is ready */
 	int64_t full_look_us; /* when to do that next */
+	int64_t floors_us;    /* when to move the floors next */
 	int64_t trouble_us;   /* not to ask anything before */
 	bool handed_over;     /* since the last claim */
 	int n_hand_overs;     /* in a row, without room */

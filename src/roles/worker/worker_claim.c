@@ -4,10 +4,10 @@
  *
  * Which queues to look at, and when, worker_queue.c knows.
  *
- * Most looks begin where the last one ended (struct queue's floor): what was
- * claimed stays in the index for as long as any transaction may want to see
- * it, and is walked over by a look from the beginning. Those find jobs that
- * came late or back; the longer one takes, the rarer they are.
+ * Most looks begin where those of 100 ms before ended (struct queue's floor):
+ * what was claimed stays in the index for as long as any transaction may want
+ * to see it, and is walked over by a look from the beginning. Those find jobs
+ * that came late or back; the longer one takes, the rarer they are.
  *
  * While a process finds jobs, the others sleep and nobody sends a NOTIFY: it
  * will look again. When it has no room to, it says so (hand_over).
@@ -26,7 +26,10 @@
 enum {
 	CLAIM_TROUBLE_MS = 1000,
 	/* Looks at all that is ready take at most this part of the time. */
-	CLAIM_FULL_LOOK_PART = 20,
+	CLAIM_FULL_LOOK_PART = 100,
+	/* How much longer than those of smaller ids enqueuers may take to
+	 * commit, without a full look to be found. */
+	CLAIM_FLOORS_MS = 100,
 	/* The longest time between two hand_over, as a power of two. */
 	CLAIM_HAND_OVERS_MAX = 3
 };
@@ -172,8 +175,10 @@ claim_ask(struct worker *w, int n)
 	w->asked = n;
 	w->asked_us = clock_mono_us();
 	w->full_look = w->asked_us >= w->full_look_us;
-	if (w->full_look)
-		queues_forget_floors(w);
+	if (w->asked_us >= w->floors_us) {
+		queues_move_floors(w);
+		w->floors_us = w->asked_us + CLAIM_FLOORS_MS * 1000;
+	}
 	w->asking = true;
 	snprintf(count, sizeof(count), "%d", n);
 	ids = queues_ids(w);

@@ -56,8 +56,8 @@ job_new(struct worker *w, const struct pg_result *claimed, int row)
 	while (array_next(&ids, &id))
 		job->n++;
 	job->timeout_ms = pg_int(claimed, row, CLAIM_TIMEOUT);
-	if (pg_int(claimed, row, CLAIM_FLOOR) > q->floor)
-		q->floor = pg_int(claimed, row, CLAIM_FLOOR);
+	if (pg_int(claimed, row, CLAIM_FLOOR) > q->next_floor)
+		q->next_floor = pg_int(claimed, row, CLAIM_FLOOR);
 	return job;
 }
 

@@ -199,12 +199,15 @@ queues_missed(const struct worker *w)
 }
 
 void
-queues_forget_floors(struct worker *w)
+queues_move_floors(struct worker *w)
 {
 	struct list *n;
 
-	LIST_FOREACH (n, &w->all_queues)
-		LIST_ENTRY(n, struct queue, node)->floor = 0;
+	LIST_FOREACH (n, &w->all_queues) {
+		struct queue *q = LIST_ENTRY(n, struct queue, node);
+
+		q->floor = q->next_floor;
+	}
 }
 
 /* --- arrays for chimp.claim --- */
@@ -230,7 +233,7 @@ queue_limit_of(const struct queue *q)
 static int64_t
 queue_floor_of(const struct queue *q)
 {
-	return q->floor;
+	return q->worker->full_look ? 0 : q->floor;
 }
 
 static int64_t
