@@ -1,6 +1,7 @@
 """Queues and workers: G6, G8 to G12, and how soon a job starts."""
 
 import statistics
+import threading
 import time
 
 import pytest
@@ -54,6 +55,33 @@ def test_g10_a_job_is_run_only_after_its_enqueuer_commits(jobs):
     assert jobs.rows("select * from t.ran") == []
     enqueuer.commit()
     assert ended(jobs, job) == ("done", 1, {"n": 1})
+
+
+@pytest.mark.parametrize("late_s", [0.05, 1.0])
+def test_a_job_that_commits_late_is_found_in_a_busy_queue(jobs, figure, late_s):
+    """Its id is below those that were claimed meanwhile."""
+    enqueuer, stop = jobs.connect(), threading.Event()
+    enqueuer.autocommit = False
+
+    def keep_busy(connection):
+        while not stop.wait(0.005):
+            rows(connection, "select chimp.enqueue('q', '{}') from generate_series(1, 5)")
+
+    busy = threading.Thread(target=keep_busy, args=(jobs.connect(),))
+    busy.start()
+    try:
+        for _ in range(5):
+            [(job,)] = rows(enqueuer, "select chimp.enqueue('q', '{}')")
+            time.sleep(late_s)
+            [(at,)] = rows(enqueuer, "select clock_timestamp()")
+            enqueuer.commit()
+            took = until(lambda: jobs.rows(
+                "select extract(epoch from at - %s) * 1000 from t.ran"
+                " where (job ->> 'id')::bigint = %s", at, job), "it runs", interval=0.1)[0][0]
+            figure(f"commit to start, {late_s:g} s after larger ids", float(took), "ms", 200)
+    finally:
+        stop.set()
+        busy.join()
 
 
 def test_g10_a_job_of_a_rolled_back_transaction_is_never_run(jobs):
