@@ -242,8 +242,10 @@ begin
 			end if;
 		end if;
 	end loop;
-	perform setval(o.wake, 2) from chimp.queue o
-	where o.id = any (ended) and pg_sequence_last_value(o.wake) is distinct from 2;
+	if ended <> '{}' then
+		perform setval(o.wake, 2) from chimp.queue o
+		where o.id = any (ended) and pg_sequence_last_value(o.wake) is distinct from 2;
+	end if;
 	-- A crash of the server may take the claim back, and the jobs are ready
 	-- again; what a limit has counted must not be.
 	if not fresh and not limited then
@@ -263,15 +265,17 @@ comment on function chimp.hand_over(int[]) is
 	'A process that has said that it will look at these queues (chimp.claim) cannot: others look, and enqueuers send a NOTIFY again.';
 
 create or replace function chimp.next_due_ms(queues int[]) returns bigint
-language sql stable as $$
-	select greatest(0, ceil(extract(epoch from min(d.at) - clock_timestamp()) * 1000))::bigint
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+begin
+	return (select greatest(0, ceil(extract(epoch from min(d.at) - clock_timestamp()) * 1000))::bigint
 	from unnest(queues) q cross join lateral (
 		(select s.run_at as at from chimp.job_scheduled s where s.queue_id = q order by s.run_at limit 1)
 		union all
 		-- When a rate's window gives the next start free.
 		(select s.started_at + (o.rate_ms + 100) * interval '1 ms'
 		from chimp.queue o join chimp.queue_start s on s.queue_id = o.id
-		where o.id = q and o.rate_count > 0 order by s.started_at limit 1)) d
-$$;
+		where o.id = q and o.rate_count > 0 order by s.started_at limit 1)) d);
+end $$;
 comment on function chimp.next_due_ms(int[]) is
 	'Milliseconds until the next scheduled job of these queues, or the next start that a rate allows; NULL if there is none.';

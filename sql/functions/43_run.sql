@@ -38,32 +38,35 @@ comment on function chimp.session_reset() is
 	'Undo what an earlier job has done to this session: role, settings, advisory locks, temporary tables.';
 
 create or replace function chimp.to_us(at timestamptz) returns bigint
-language sql immutable parallel safe as $$
+language sql stable parallel safe as $$
 	select (extract(epoch from at) * 1000000)::bigint
 $$;
 
 -- One job -------------------------------------------------------------------------
 
+-- Few statements and few assignments: each is set up once per transaction.
 create or replace function chimp.job_begin(job bigint, token bigint) returns jsonb
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
-	c chimp.job_claim;
-	q chimp.queue;
-	begun timestamptz := clock_timestamp();
+	payload jsonb;
+	rated text;                    -- the queue, if its rate limits starts
+	age interval;
 begin
-	select * into c from chimp.job_claim o where o.token = $2 and o.jobs = array[$1];
-	if not found then
+	select (select j.payload from chimp.job j where j.id = $1),
+		(select q.name from chimp.queue q where q.id = c.queue_id and q.rate_count > 0),
+		clock_timestamp() - c.claimed_at,
+		set_config('chimp.job', $1 || ' ' || $2 || ' ' || chimp.to_us(clock_timestamp()), true)
+	into payload, rated, age
+	from chimp.job_claim c where c.token = $2 and c.jobs = array[$1];
+	if payload is null then
 		perform chimp.stale('job', job, token);
-	end if;
-	select * into q from chimp.queue o where o.id = c.queue_id;
-	-- Later than queue_allowance allows for.
-	if q.rate_count > 0 and c.claimed_at < begun - interval '100 ms' then
-		raise exception 'queue "%": its rate gave this job a start that has passed', q.name
+	elsif rated is not null and age > interval '100 ms' then
+		-- Later than queue_allowance allows for.
+		raise exception 'queue "%": its rate gave this job a start that has passed', rated
 			using errcode = 'CH008';
 	end if;
-	perform set_config('chimp.job', job || ' ' || token || ' ' || chimp.to_us(begun), true);
-	return (select j.payload from chimp.job j where j.id = job);
+	return payload;
 end $$;
 comment on function chimp.job_begin(bigint, bigint) is
 	'First thing in a handler''s transaction: check the claim, return the payload. CH001: stale. CH008: started too late for its queue''s rate.';
@@ -72,25 +75,28 @@ create or replace function chimp.job_done(job bigint, token bigint, result jsonb
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
-	c chimp.job_claim;
-	j chimp.job;
 	took_us bigint := chimp.to_us(clock_timestamp()) - split_part(current_setting('chimp.job', true), ' ', 3)::bigint;
+	keyed boolean;
+	unlocked boolean;
 begin
-	-- The fence: a claim that was released meanwhile is gone, and this raises,
-	-- so that everything the handler wrote is rolled back.
-	delete from chimp.job_claim o where o.token = $2 and o.jobs = array[$1] returning * into c;
-	if not found then
-		perform chimp.stale('job', job, token);
-	end if;
-	perform pg_advisory_unlock_all();
+	with c as (
+		delete from chimp.job_claim o where o.token = $2 and o.jobs = array[$1] returning *
+	)
 	insert into chimp.job_done (bucket, queue_id, process_id, started_at, jobs, results)
-	values ($1 >> 10, c.queue_id, c.process_id, c.claimed_at, c.jobs,
-		case when $3 is not null then array[$3] end);
-	select * into j from chimp.job o
-	where o.id = $1 and (o.unique_key is not null or o.ordering_key is not null);
-	if found then
-		perform chimp.job_close(j);
+	select $1 >> 10, c.queue_id, c.process_id, c.claimed_at, c.jobs,
+		case when $3 is not null then array[$3] end
+	from c
+	returning exists (select from chimp.job j
+		where j.id = $1 and (j.unique_key is not null or j.ordering_key is not null))
+	into keyed;
+	if keyed is null then
+		-- The fence: a claim that was released meanwhile is gone, and this
+		-- raises, so that everything the handler wrote is rolled back.
+		perform chimp.stale('job', job, token);
+	elsif keyed then
+		perform chimp.job_close(j) from chimp.job j where j.id = $1;
 	end if;
+	unlocked := pg_advisory_unlock_all() is null;
 	return took_us;
 end $$;
 comment on function chimp.job_done(bigint, bigint, jsonb) is
@@ -104,7 +110,6 @@ set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	c chimp.job_claim;
 begin
-	perform chimp.session_reset();
 	select * into c from chimp.job_claim o where o.token = $2 and o.process_id = $1;
 	if not found then
 		perform chimp.stale('claim', token, token);
@@ -183,7 +188,7 @@ declare
 	handler regprocedure := to_regprocedure(q.handler || '(jsonb)');
 	body text := format($body$
 declare
-	c chimp.job_claim := chimp.group_begin(process, token);
+	c chimp.job_claim;
 	begun timestamptz := clock_timestamp();
 	-- Of one job.
 	j record;
@@ -199,6 +204,8 @@ declare
 	setting text;
 	unlocked boolean;
 begin
+	perform chimp.session_reset();
+	c := chimp.group_begin(process, token);
 	for j in
 		select * from chimp.group_jobs(c.jobs)
 	loop

@@ -91,7 +91,7 @@ sql_handler_job(const char *function)
 {
 	return sql_stmt("job", function, "chimp.job_done($1, $2, ",
 	    "(b.payload)) from (select chimp.job_begin($1, $2) as payload"
-	    " offset 0) as b",
+	    " from (select chimp.session_reset() offset 0) as r offset 0) as b",
 	    2);
 }
 

@@ -19,9 +19,9 @@ bool sql_handler_valid(const char *function);
 struct pg_stmt *sql_handler_action(const char *function);
 
 /* select chimp.job_done(job, token, F(payload)) from chimp.job_begin(job,
- * token): begin checks the claim and returns the payload, done closes the job
- * in the same transaction; a stale token raises in either. Parameters: job,
- * token. */
+ * token), after chimp.session_reset(): begin checks the claim and returns the
+ * payload, done closes the job in the same transaction; a stale token raises in
+ * either. Parameters: job, token. */
 struct pg_stmt *sql_handler_job(const char *function);
 
 /* select ... from chimp.run_ID(process, token), which the database made for the

@@ -207,7 +207,6 @@ run_job(struct runner *r, struct job *job)
 		    (const char *[]){
 			job->worker->child->birth->id, job->token});
 	} else {
-		pg_send(r->link, &stmt_reset, NULL);
 		run_send_timeout(r->link, job->timeout_ms);
 		pg_send(r->link, stmt, (const char *[]){job->id, job->token});
 	}
