@@ -45,7 +45,8 @@ START_TEST(test_statements)
 	ck_assert_int_eq(action->n_params, 1);
 	ck_assert_str_eq(job->sql,
 	    "select chimp.job_done($1, $2, \"orders\".\"notify\"(b.payload))"
-	    " from (select chimp.job_begin($1, $2) as payload offset 0)"
+	    " from (select chimp.job_begin($1, $2) as payload"
+	    " from (select chimp.session_reset() offset 0) as r offset 0)"
 	    " as b");
 	ck_assert_int_eq(job->n_params, 2);
 	ck_assert_str_eq(event->sql,
