@@ -26,7 +26,7 @@ struct worker_load {
  */
 enum {
 	WORKER_PREFETCH_US = 20000,
-	WORKER_AHEAD_US = 5000,
+	WORKER_AHEAD_US = 10000,
 	WORKER_AHEAD_MAX = 8, /* per runner */
 	WORKER_SLOW_MS = 100
 };
