@@ -147,7 +147,7 @@ begin
 	-- One at a time, or the second would set the sequence back.
 	perform pg_advisory_xact_lock(hashtext('chimp.token'));
 	perform setval('chimp.token', nextval('chimp.token') + 1000000);
-	perform set_config('chimp.tokens', 'fresh', false);
+	perform set_config('chimp.leapt', 'yes', false);
 end $$;
 comment on function chimp.leap() is
 	'Before the first claim of a session, which must commit synchronously: leap over the tokens of the claims that a crash of the server may have taken back. Those are of the last 3 * wal_writer_delay (PostgreSQL, "Asynchronous Commit"): a million in 600 ms is more than any server draws.';
@@ -165,7 +165,7 @@ declare
 	wanted int := max_claims;
 	ended int[];                   -- to be waited for: nothing is left
 	limited boolean := false;      -- a limit has counted what was claimed
-	fresh boolean := current_setting('chimp.tokens', true) is distinct from 'fresh';
+	leaps boolean := current_setting('chimp.leapt', true) is distinct from 'yes';
 	promoted boolean;
 	size int;
 	share int;
@@ -179,7 +179,7 @@ begin
 	if not found then
 		raise exception 'process % is not registered', $1 using errcode = 'CH001';
 	end if;
-	if fresh then
+	if leaps then
 		perform chimp.leap();
 	end if;
 	ended := array(select u.id from unnest(queues, rests) as u (id, rest) where coalesce(u.rest, true));
@@ -248,12 +248,12 @@ begin
 	end if;
 	-- A crash of the server may take the claim back, and the jobs are ready
 	-- again; what a limit has counted must not be.
-	if not fresh and not limited then
+	if not leaps and not limited then
 		perform set_config('synchronous_commit', 'off', true);
 	end if;
 end $$;
 comment on function chimp.claim(uuid, int[], int, int[], int[], bigint[], boolean[]) is
-	'Make up to max_claims claims of ready jobs of these queues for a process, each with a new fencing token, on one job or several. groups[i]: the most jobs of queues[i] in one claim, as fast as they have been; limits[i]: the most claims of it; floors[i]: the largest job id of its own priority that was claimed since the last full look (NULL or 0: look at all); rests[i]: with nothing left of queues[i], the process waits for a NOTIFY (NULL: it does), otherwise it will look again within 10 ms, and enqueuers need not send one.';
+	'Make up to max_claims claims of ready jobs of these queues for a process, each with a new fencing token, on one job or several. groups[i]: the most jobs of queues[i] in one claim, as fast as they have been; limits[i]: the most claims of it; floors[i]: a job id of its own priority that no ready job is known to be below (NULL or 0: look at all); rests[i]: with nothing left of queues[i], the process waits for a NOTIFY (NULL: it does), otherwise it will look again within 10 ms, and enqueuers need not send one.';
 
 create or replace function chimp.hand_over(queues int[]) returns void
 language plpgsql as $$

@@ -24,6 +24,10 @@ create function t.work(input jsonb) returns jsonb language sql as $$
 $$;
 """
 QUEUE = 'queue "q" { sql = "t.work" }'
+LIMITED = '''
+  queue "rated" { sql = "t.work"  rate = "10/1h" }
+  queue "bounded" { sql = "t.work"  concurrency = 10 }
+'''
 
 
 @pytest.fixture
@@ -150,9 +154,9 @@ def test_g03_a_dead_process_claims_nothing(queue):
 
 @pytest.fixture
 def quiet(start, app, make_cluster):
-    """Two queues on a PostgreSQL that nobody uses but the test."""
+    """Queues on a PostgreSQL that nobody uses but the test."""
     database = make_cluster(autovacuum="off").create_database()
-    daemon = start(app(QUEUE + 'queue "rated" { sql = "t.work" rate = "10/1h" }', TABLES),
+    daemon = start(app(QUEUE + LIMITED, TABLES),
                    url=database.url, workers="", cron=0, subscriber=0)
     assert daemon.stop() == 0
     return database
@@ -201,16 +205,17 @@ def test_g03_no_token_comes_twice_when_a_crash_of_the_server_takes_claims_back(q
     assert raised.value.pgcode == "CH001"
 
 
-def test_g13_a_crash_of_the_server_takes_no_counted_claim_back(quiet):
+@pytest.mark.parametrize("limited", ["rated", "bounded"])
+def test_g13_a_crash_of_the_server_takes_no_counted_claim_back(quiet, limited):
     process = register(quiet)
-    quiet.rows("select chimp.enqueue('rated', '{}') from generate_series(1, 12)")
+    quiet.rows("select chimp.enqueue(%s, '{}') from generate_series(1, 12)", limited)
     session = quiet.connect()
     with Forgetful(quiet):
-        claims = [claim_one(session, process, "rated") for _ in range(9)]
+        claims = [claim_one(session, process, limited) for _ in range(9)]
 
     after = quiet.connect()
     assert rows(after, "select jobs[1], token from chimp.job_claim order by token") == claims
-    claim_one(after, process, "rated")
+    claim_one(after, process, limited)
     assert rows(after, "select * from chimp.claim(%s, chimp.worker_queues(%s), 10)",
                 process, process) == []
 
