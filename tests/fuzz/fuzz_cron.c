@@ -3,9 +3,9 @@
  * first byte says which; what is accepted must yield slots that rise.
  */
 #include "common/base/err.h"
-#include "roles/cron/cron_expr.h"
-#include "roles/cron/cron_next.h"
-#include "roles/cron/cron_zone.h"
+#include "common/cron/cron_expr.h"
+#include "common/cron/cron_next.h"
+#include "common/cron/cron_zone.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -5,10 +5,10 @@
  */
 #include "common/base/err.h"
 #include "roles/cron/cron_check.h"
-#include "roles/cron/cron_expr.h"
+#include "common/cron/cron_expr.h"
 #include "roles/cron/cron_misfire.h"
-#include "roles/cron/cron_next.h"
-#include "roles/cron/cron_zone.h"
+#include "common/cron/cron_next.h"
+#include "common/cron/cron_zone.h"
 
 #include <check.h>
 

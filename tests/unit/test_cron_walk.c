@@ -5,10 +5,10 @@
  */
 #include "common/base/err.h"
 #include "common/base/fd.h"
-#include "roles/cron/cron_expr.h"
-#include "roles/cron/cron_next.h"
-#include "roles/cron/cron_rule.h"
-#include "roles/cron/cron_zone.h"
+#include "common/cron/cron_expr.h"
+#include "common/cron/cron_next.h"
+#include "common/cron/cron_rule.h"
+#include "common/cron/cron_zone.h"
 
 #include <check.h>
 

@@ -7,16 +7,16 @@
  * may do the same at the same time; no leader is needed (G23).
  */
 #include "roles/cron/cron_check.h"
-#include "roles/cron/cron_expr.h"
 #include "roles/cron/cron_misfire.h"
-#include "roles/cron/cron_next.h"
-#include "roles/cron/cron_zone.h"
 #include "roles/role.h"
 
 #include "common/base/err.h"
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/cron/cron_expr.h"
+#include "common/cron/cron_next.h"
+#include "common/cron/cron_zone.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -3,9 +3,10 @@
  */
 #include "roles/cron/cron_check.h"
 
-#include "roles/cron/cron_expr.h"
 #include "roles/cron/cron_misfire.h"
-#include "roles/cron/cron_zone.h"
+
+#include "common/cron/cron_expr.h"
+#include "common/cron/cron_zone.h"
 
 int
 cron_check(const char *expression, const char *timezone, struct err *err)

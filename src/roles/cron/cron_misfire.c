@@ -4,7 +4,7 @@
 #include "roles/cron/cron_misfire.h"
 
 #include "common/base/err.h"
-#include "roles/cron/cron_next.h"
+#include "common/cron/cron_next.h"
 
 #include <assert.h>
 #include <stdio.h>

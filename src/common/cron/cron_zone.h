@@ -6,8 +6,8 @@
  * end for the years behind it. Nothing is cached: the files are small, and an
  * upgrade of tzdata counts from the next slot on.
  */
-#ifndef CHIMP_ROLES_CRON_CRON_ZONE_H
-#define CHIMP_ROLES_CRON_CRON_ZONE_H
+#ifndef CHIMP_COMMON_CRON_CRON_ZONE_H
+#define CHIMP_COMMON_CRON_CRON_ZONE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,10 +1,10 @@
 /*
  * The parser of cron expressions. See cron_expr.h.
  */
-#include "roles/cron/cron_expr.h"
+#include "common/cron/cron_expr.h"
 
 #include "common/base/err.h"
-#include "roles/cron/cron_civil.h"
+#include "common/cron/cron_civil.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -14,8 +14,8 @@
  * day fields are restricted, a day matches that fits either; otherwise it must
  * fit both.
  */
-#ifndef CHIMP_ROLES_CRON_CRON_EXPR_H
-#define CHIMP_ROLES_CRON_CRON_EXPR_H
+#ifndef CHIMP_COMMON_CRON_CRON_EXPR_H
+#define CHIMP_COMMON_CRON_CRON_EXPR_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,13 +2,13 @@
  * Time zones: the reader of TZif files and the table of spans. See
  * cron_zone.h; the rule at a file's end is read by cron_rule.c.
  */
-#include "roles/cron/cron_zone.h"
+#include "common/cron/cron_zone.h"
 
 #include "common/base/err.h"
 #include "common/base/fd.h"
 #include "common/base/mem.h"
-#include "roles/cron/cron_civil.h"
-#include "roles/cron/cron_rule.h"
+#include "common/cron/cron_civil.h"
+#include "common/cron/cron_rule.h"
 
 #include <ctype.h>
 #include <stdbool.h>

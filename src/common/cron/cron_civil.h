@@ -5,8 +5,8 @@
  * Algorithms", days_from_civil and civil_from_days): years begin in March, so
  * that the leap day is the last one.
  */
-#ifndef CHIMP_ROLES_CRON_CRON_CIVIL_H
-#define CHIMP_ROLES_CRON_CRON_CIVIL_H
+#ifndef CHIMP_COMMON_CRON_CRON_CIVIL_H
+#define CHIMP_COMMON_CRON_CRON_CIVIL_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,10 +1,10 @@
 /*
  * POSIX time zone rules. See cron_rule.h.
  */
-#include "roles/cron/cron_rule.h"
+#include "common/cron/cron_rule.h"
 
 #include "common/base/err.h"
-#include "roles/cron/cron_civil.h"
+#include "common/cron/cron_civil.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /*
  * The next slot of a schedule. See cron_next.h.
  */
-#include "roles/cron/cron_next.h"
+#include "common/cron/cron_next.h"
 
-#include "roles/cron/cron_civil.h"
-#include "roles/cron/cron_expr.h"
-#include "roles/cron/cron_zone.h"
+#include "common/cron/cron_civil.h"
+#include "common/cron/cron_expr.h"
+#include "common/cron/cron_zone.h"
 
 #include <stdbool.h>
 

@@ -7,8 +7,8 @@
  * first occurrence. With `*` or a step in the hour it comes whenever the wall
  * clock matches, twice in a repeated hour and never in a skipped one.
  */
-#ifndef CHIMP_ROLES_CRON_CRON_NEXT_H
-#define CHIMP_ROLES_CRON_CRON_NEXT_H
+#ifndef CHIMP_COMMON_CRON_CRON_NEXT_H
+#define CHIMP_COMMON_CRON_CRON_NEXT_H
 
 #include <stdint.h>
 

@@ -2,8 +2,8 @@
  * POSIX time zone rules, such as CET-1CEST,M3.5.0,M10.5.0/3: what a TZif file
  * says at its end about the years behind its table. Pure.
  */
-#ifndef CHIMP_ROLES_CRON_CRON_RULE_H
-#define CHIMP_ROLES_CRON_CRON_RULE_H
+#ifndef CHIMP_COMMON_CRON_CRON_RULE_H
+#define CHIMP_COMMON_CRON_CRON_RULE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /*
  * Days and dates of the Gregorian calendar. See cron_civil.h.
  */
-#include "roles/cron/cron_civil.h"
+#include "common/cron/cron_civil.h"
 
 /* Days of 400 years, after which the calendar repeats. */
 #define CIVIL_ERA_DAYS 146097
