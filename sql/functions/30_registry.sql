@@ -1,6 +1,6 @@
 -- Registrations: what the apps of the live nodes have named.
 
-create or replace function chimp.check_handler(app text, kind text, name text, handler text)
+create or replace function chimp.check_function(what text, handler text)
 returns void language plpgsql as $$
 declare
 	f regprocedure;
@@ -11,17 +11,22 @@ begin
 		f := null;
 	end;
 	if f is null then
-		raise exception 'app "%": % "%": function %(jsonb) does not exist', app, kind, name, handler
+		raise exception '%: function %(jsonb) does not exist', what, handler
 			using errcode = 'CH002',
 			hint = 'create it in a migration of the app, with exactly one parameter of type jsonb';
 	end if;
 	if (select p.prorettype <> 'jsonb'::regtype or p.proretset from pg_proc p where p.oid = f) then
-		raise exception 'app "%": % "%": function %(jsonb) must return jsonb', app, kind, name, handler
+		raise exception '%: function %(jsonb) must return jsonb', what, handler
 			using errcode = 'CH002';
 	end if;
 end $$;
-comment on function chimp.check_handler(text, text, text, text) is
-	'Raise CH002 unless the handler exists as function(jsonb) returns jsonb.';
+comment on function chimp.check_function(text, text) is
+	'Raise CH002, about `what`, unless the handler exists as function(jsonb) returns jsonb.';
+
+create or replace function chimp.check_handler(app text, kind text, name text, handler text)
+returns void language sql as $$
+	select chimp.check_function(format('app "%s": %s "%s"', app, kind, name), handler)
+$$;
 
 create or replace function chimp.registry_sweep() returns void
 language sql as $$
@@ -30,7 +35,7 @@ language sql as $$
 		select from chimp.node_registration n where (n.kind, n.name) = (r.kind, r.name));
 	update chimp.schedule s set active = r.active
 	from chimp.registration r
-	where r.kind = 'schedule' and r.name = s.name and s.active <> r.active;
+	where r.kind = 'schedule' and r.name = s.name and s.active <> r.active and not s.run_time;
 	update chimp.queue q set active = r.active
 	from chimp.registration r
 	where r.kind = 'queue' and r.name = q.name and q.active <> r.active;
@@ -91,14 +96,20 @@ end $$;
 comment on function chimp.queue_put(text, jsonb) is
 	'Insert or update a queue with the policies of a definition; returns its id.';
 
+create or replace function chimp.schedule_queue(name text, handler text) returns int
+language sql as $$
+	select chimp.queue_put('cron:' || $1, jsonb_build_object('sql', $2,
+		'max_attempts', 5, 'retry_delay_ms', 1000, 'retry_delay_max_ms', 3600000,
+		'backoff', 'exponential', 'timeout_ms', 0, 'dead_letter', '', 'priority', 0))
+$$;
+comment on function chimp.schedule_queue(text, text) is
+	'Insert or update the queue of a schedule''s jobs; returns its id.';
+
 create or replace function chimp.schedule_put(name text, d jsonb) returns void
 language plpgsql as $$
 declare
-	queue int;
+	queue int := chimp.schedule_queue(name, d ->> 'sql');
 begin
-	queue := chimp.queue_put('cron:' || $1, jsonb_build_object('sql', d ->> 'sql',
-		'max_attempts', 5, 'retry_delay_ms', 1000, 'retry_delay_max_ms', 3600000,
-		'backoff', 'exponential', 'timeout_ms', 0, 'dead_letter', '', 'priority', 0));
 	insert into chimp.schedule as s (name, expression, timezone, misfire, overlap, jitter_ms, queue_id)
 	values ($1, d ->> 'schedule', d ->> 'timezone', d ->> 'misfire', d ->> 'overlap',
 		(d ->> 'jitter_ms')::bigint, queue)
@@ -106,10 +117,20 @@ begin
 		-- Another expression or zone is a new revision, planned anew.
 		planned = s.planned and (s.expression, s.timezone) = (excluded.expression, excluded.timezone),
 		revision = s.revision + ((s.expression, s.timezone) <> (excluded.expression, excluded.timezone))::int,
+		next_at = case when (s.expression, s.timezone) = (excluded.expression, excluded.timezone) then s.next_at end,
+		error = case when (s.expression, s.timezone) = (excluded.expression, excluded.timezone) then s.error end,
 		expression = excluded.expression, timezone = excluded.timezone,
 		misfire = excluded.misfire, overlap = excluded.overlap, jitter_ms = excluded.jitter_ms,
-		queue_id = excluded.queue_id, active = true;
+		queue_id = excluded.queue_id, active = true, run_time = false
+	where not (s.run_time and s.active);
+	if not found then
+		raise exception 'app "%": cron "%" was made at run time, by chimp.cron_set', (select r.app
+			from chimp.registration r where (r.kind, r.name) = ('schedule', $1)), name using errcode = 'CH002',
+			hint = format('choose another name, or remove that one: select chimp.cron_unset(%L)', name);
+	end if;
 end $$;
+comment on function chimp.schedule_put(text, jsonb) is
+	'Insert or update the schedule of an app. CH002: one that was made at run time has its name.';
 
 create or replace function chimp.subscription_put(name text, d jsonb) returns void
 language plpgsql as $$
@@ -185,6 +206,9 @@ begin
 	perform chimp.queue_put(n.name, n.definition) from chimp.app_registrations(apps) n where n.kind = 'queue';
 	perform chimp.schedule_put(n.name, n.definition) from chimp.app_registrations(apps) n where n.kind = 'schedule';
 	perform chimp.subscription_put(n.name, n.definition) from chimp.app_registrations(apps) n where n.kind = 'subscription';
+	-- As this binary makes it; nobody's missing function may stop a node.
+	perform chimp.queue_make_run(q) from chimp.schedule s join chimp.queue q on q.id = s.queue_id
+	where s.run_time and s.active and to_regprocedure(q.handler || '(jsonb)') is not null;
 	perform chimp.registry_sweep();
 	perform pg_notify('chimp_control', 'registry');
 	perform pg_notify('chimp_control', 'schedules');

@@ -183,17 +183,26 @@ end $$;
 
 create or replace function chimp.maintain(max_rows int default 10000) returns boolean
 language plpgsql as $$
+declare
+	firings int := 0;
 begin
 	if not pg_try_advisory_xact_lock(hashtext('chimp.maintain')) then
 		return false;
 	end if;
 	perform chimp.count_done();
+	-- They grow slowly: once a minute, and on until none is too old.
+	if (select m.firings_at < clock_timestamp() - interval '1 min' from chimp.maintenance m) then
+		firings := chimp.retain_firings(least(max_rows / 10, 1000));
+		if firings = 0 then
+			update chimp.maintenance m set firings_at = clock_timestamp();
+		end if;
+	end if;
 	-- Deleting a job costs more than counting one, and whoever asks has other
 	-- things to do on this connection: some 20 ms.
-	return chimp.retain(max_rows / 5) >= max_rows / 10;
+	return chimp.retain(max_rows / 5) >= max_rows / 10 or firings > 0;
 end $$;
 comment on function chimp.maintain(int) is
-	'A step of maintenance, bounded by max_rows: counts of done jobs, retention. True: there is more to do. False too when another process is at it.';
+	'A step of maintenance, bounded by max_rows: counts of done jobs, retention of jobs and firings. True: there is more to do. False too when another process is at it.';
 
 create or replace function chimp.count_open(max_rows int default 50000) returns boolean
 language plpgsql as $$

@@ -5,10 +5,11 @@ returns table (schedule bigint, revision bigint, name text, expression text, tim
 	misfire text, slot_ms bigint, now_ms bigint)
 language sql volatile as $$
 	select s.id, s.revision, s.name, s.expression, s.timezone, s.misfire,
-		chimp.to_ms(s.next_at), chimp.to_ms(clock_timestamp())
+		case when s.planned then chimp.to_ms(s.next_at) end, chimp.to_ms(clock_timestamp())
 	from chimp.schedule s
-	where s.active and (not s.planned or s.next_at <= clock_timestamp())
-	order by s.next_at nulls first
+	where s.active and (not s.planned or (s.paused_at is null and s.next_at <= clock_timestamp()))
+	-- Those that could not be read take nobody's place in the round.
+	order by s.error is not null, s.next_at nulls first
 	limit $1
 $$;
 comment on function chimp.cron_due(int) is
@@ -20,7 +21,8 @@ language sql volatile as $$
 		-- greatest() ignores NULL: without this, no schedule would mean now.
 		when min(s.next_at) is not null
 		then greatest(0, ceil(extract(epoch from min(s.next_at) - clock_timestamp()) * 1000))::bigint end
-	from chimp.schedule s where s.active and not (s.planned and s.next_at is null)
+	from chimp.schedule s
+	where s.active and not (s.planned and (s.next_at is null or s.paused_at is not null))
 $$;
 comment on function chimp.cron_wait_ms() is
 	'Milliseconds until the next slot of any schedule, 0 when one is due or not planned, NULL when there is none.';
@@ -28,17 +30,25 @@ comment on function chimp.cron_wait_ms() is
 create or replace function chimp.cron_plan(schedule bigint, revision bigint, next_ms bigint) returns boolean
 language plpgsql as $$
 begin
-	update chimp.schedule s set planned = true, next_at = chimp.from_ms(next_ms)
+	update chimp.schedule s set planned = true, next_at = chimp.from_ms(next_ms), error = null
 	where s.id = $1 and s.revision = $2 and not s.planned;
 	return found;
 end $$;
 comment on function chimp.cron_plan(bigint, bigint, bigint) is
 	'Set the first slot of an unplanned schedule; NULL: it never fires again. False: another process did, or the revision is old.';
 
+create or replace function chimp.cron_unreadable(schedule bigint, revision bigint, error text) returns void
+language sql as $$
+	update chimp.schedule s set error = $3
+	where s.id = $1 and s.revision = $2 and s.error is distinct from $3
+$$;
+comment on function chimp.cron_unreadable(bigint, bigint, text) is
+	'Keep why a process could not read a revision of a schedule, until one can or it has another revision.';
+
 create or replace function chimp.cron_skip(schedule bigint, revision bigint, next_ms bigint) returns boolean
 language plpgsql as $$
 begin
-	update chimp.schedule s set next_at = chimp.from_ms(next_ms)
+	update chimp.schedule s set next_at = chimp.from_ms(next_ms), error = null
 	where s.id = $1 and s.revision = $2 and s.planned and s.next_at <= clock_timestamp()
 	and (next_ms is null or chimp.from_ms(next_ms) > s.next_at);
 	return found;
@@ -67,12 +77,14 @@ declare
 	late interval;
 begin
 	select * into s from chimp.schedule o
-	where o.id = $1 and o.revision = $2 and o.active and o.next_at <= slot and slot <= clock_timestamp()
+	where o.id = $1 and o.revision = $2 and o.active and o.paused_at is null
+	and o.next_at <= slot and slot <= clock_timestamp()
 	for update;
 	if not found then
 		return false;
 	end if;
-	insert into chimp.firing (schedule_id, slot_at) values ($1, slot) on conflict do nothing;
+	insert into chimp.firing (schedule_id, slot_at) select $1, slot where slot > s.forgotten_until
+	on conflict do nothing;
 	if found and not chimp.cron_overlaps(s) then
 		if s.jitter_ms > 0 then
 			-- The same for every process and every try.
@@ -86,7 +98,7 @@ begin
 			run_at => slot + late);
 		update chimp.firing f set job_id = job where f.schedule_id = $1 and f.slot_at = slot;
 	end if;
-	update chimp.schedule o set next_at = chimp.from_ms(next_ms) where o.id = $1;
+	update chimp.schedule o set next_at = chimp.from_ms(next_ms), error = null where o.id = $1;
 	return true;
 end $$;
 comment on function chimp.cron_fire(bigint, bigint, bigint, bigint) is

@@ -64,14 +64,27 @@ comment on view chimp.queues is
 
 create or replace view chimp.schedules as
 select s.name, s.expression as schedule, s.timezone, s.misfire, s.overlap, s.next_at,
-	(select max(f.slot_at) from chimp.firing f where f.schedule_id = s.id) as last_at, s.active
-from chimp.schedule s;
-comment on view chimp.schedules is 'Cron entries with their next and last slot.';
+	l.slot_at as last_at, s.active, chimp.schedule_state(s) as state,
+	case when s.run_time then 'run time' else r.app end as app, q.handler,
+	s.jitter_ms * interval '1 ms' as jitter, s.revision, s.error, s.paused_at, s.paused_by,
+	l.fired_at as last_fired_at, l.job_id as last_job
+from chimp.schedule s
+join chimp.queue q on q.id = s.queue_id
+left join chimp.registration r on (r.kind, r.name) = ('schedule', s.name)
+left join lateral (
+	select f.slot_at, f.fired_at, f.job_id from chimp.firing f
+	where f.schedule_id = s.id order by f.slot_at desc limit 1) l on true;
+comment on view chimp.schedules is
+	'Schedules with their state (chimp.schedule_state) and their next and last slot. app: the one that registered it, ''run time'' when chimp.cron_set made it. revision: grows with another expression or zone. error: why a cron process cannot read it. last_job: NULL when the last slot was skipped for overlap.';
 
 create or replace view chimp.firings as
-select s.name, f.slot_at, f.fired_at, f.job_id, f.job_id is null as skipped
-from chimp.firing f join chimp.schedule s on s.id = f.schedule_id;
-comment on view chimp.firings is 'Slots that have fired; skipped: an earlier run was not over (overlap).';
+select s.name, f.slot_at, f.fired_at, f.job_id, f.job_id is null as skipped, null::text as run_by
+from chimp.firing f join chimp.schedule s on s.id = f.schedule_id
+union all
+select s.name, null, m.run_at, m.job_id, false, m.run_by
+from chimp.manual_run m join chimp.schedule s on s.id = m.schedule_id;
+comment on view chimp.firings is
+	'Slots that have fired, of the last 7 days and at least two of each schedule; skipped: an earlier run was not over (overlap). run_by: who has called chimp.cron_run, which is no slot.';
 
 create or replace view chimp.events as
 select e.id, e.name as event, e.key, e.payload, e.published_at from chimp.event e;

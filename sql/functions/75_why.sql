@@ -1,4 +1,4 @@
--- Why: what a job waits for, or how it ended, in words and for programs.
+-- Why: what a job or a schedule waits for, or how it ended, in words and for programs.
 
 -- A reason: its kind, a sentence, and what it speaks of.
 create or replace function chimp.why(kind text, sentence text, more jsonb default '{}') returns jsonb
@@ -131,3 +131,80 @@ begin
 end $$;
 comment on function chimp.why_job(bigint) is
 	'Why a job is where it is: reasons [{kind, why, ...}], attempts, and its last errors, the newest first. CH002: unknown job.';
+
+-- The last slot of a schedule, and how its job stands.
+create or replace function chimp.why_fired(s chimp.schedule) returns setof jsonb
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	last chimp.firing;
+	before chimp.firing;
+	state text;
+begin
+	select * into last from chimp.firing f where f.schedule_id = s.id order by f.slot_at desc limit 1;
+	if not found then
+		return next chimp.why('not fired', 'it has not fired yet');
+		return;
+	end if;
+	if last.job_id is null then
+		select * into before from chimp.firing f
+		where f.schedule_id = s.id and f.job_id is not null order by f.slot_at desc limit 1;
+		state := (select v.state from chimp.jobs v where v.id = before.job_id);
+		return next chimp.why('skipped', format('its slot of %s was skipped (overlap = "%s"): job %s, of the slot of %s, had not ended; it is %s',
+			last.slot_at, s.overlap, before.job_id, before.slot_at, coalesce(state, 'no longer kept')),
+			jsonb_build_object('slot', last.slot_at, 'job', before.job_id, 'state', state));
+		return;
+	end if;
+	state := (select v.state from chimp.jobs v where v.id = last.job_id);
+	return next chimp.why('fired', format('its slot of %s fired at %s: job %s is %s', last.slot_at,
+		date_trunc('second', last.fired_at), last.job_id, coalesce(state, 'no longer kept')),
+		jsonb_build_object('slot', last.slot_at, 'at', last.fired_at, 'job', last.job_id, 'state', state));
+end $$;
+comment on function chimp.why_fired(chimp.schedule) is 'The last slot of a schedule, and how its job stands.';
+
+create or replace function chimp.why_planned(s chimp.schedule) returns setof jsonb
+language plpgsql stable as $$
+begin
+	if not s.active then
+		return next case when s.run_time then chimp.why('unset', 'chimp.cron_unset has ended it')
+			else chimp.why('unregistered', format('no live node has schedule "%s" in its configuration', s.name)) end;
+		return;
+	end if;
+	if s.paused_at is not null then
+		return next chimp.why('paused', format('it is paused since %s by %s', date_trunc('second', s.paused_at), s.paused_by),
+			jsonb_build_object('since', s.paused_at, 'by', s.paused_by));
+	end if;
+	if s.error is not null then
+		return next chimp.why('error', format('a cron process cannot read it: %s', s.error));
+	end if;
+	if not exists (select from chimp.process p where p.role = 'cron' and p.lease_until > clock_timestamp()) then
+		return next chimp.why('no cron process', 'no live node has a cron process');
+	end if;
+	if not s.planned then
+		return next chimp.why('unplanned', 'it is new or changed: a cron process is to plan its next slot');
+	elsif s.next_at is null then
+		return next chimp.why('never', 'no slot follows, ever');
+	else
+		return next chimp.why(case when s.next_at > clock_timestamp() then 'next' else 'due' end,
+			format(case when s.next_at > clock_timestamp() then 'its next slot is at %s'
+				else 'its slot of %s is due' end, s.next_at), jsonb_build_object('slot', s.next_at));
+	end if;
+end $$;
+comment on function chimp.why_planned(chimp.schedule) is 'When a schedule fires next, and what keeps it from that.';
+
+create or replace function chimp.why_schedule(name text) returns jsonb
+language plpgsql stable as $$
+declare
+	s chimp.schedule := chimp.schedule_get(name);
+	q chimp.queue;
+begin
+	select * into q from chimp.queue o where o.id = s.queue_id;
+	return jsonb_build_object('name', s.name, 'schedule', s.expression, 'timezone', s.timezone,
+		'state', chimp.schedule_state(s), 'revision', s.revision, 'next_at', s.next_at, 'reasons', (
+			select jsonb_agg(x.r order by x.n) from (
+				select 1 as n, r from chimp.why_planned(s) r
+				union all select 2, r from chimp.why_fired(s) r
+				union all select 3, r from chimp.why_queue(q) r) x));
+end $$;
+comment on function chimp.why_schedule(text) is
+	'Why a schedule fires or does not: reasons [{kind, why, ...}] about its next slot, its last one and that one''s job, and the queue of its jobs. CH002: unknown schedule.';

@@ -20,7 +20,7 @@ set jit = off as $$
 			'paused', q.paused_at is not null, 'consumers', q.consumers) order by q.name), '[]')
 		from chimp.queues q),
 	'schedules', (select coalesce(jsonb_agg(jsonb_build_object('name', s.name, 'schedule', s.schedule,
-			'timezone', s.timezone, 'next_at', s.next_at, 'last_at', s.last_at) order by s.name), '[]')
+			'timezone', s.timezone, 'next_at', s.next_at, 'last_at', s.last_at, 'state', s.state) order by s.name), '[]')
 		from chimp.schedules s where s.active),
 	'subscriptions', (select coalesce(jsonb_agg(jsonb_build_object('name', s.name, 'event', s.event,
 			'lanes', s.lanes, 'lag_events', s.lag_events,

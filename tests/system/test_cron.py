@@ -24,7 +24,7 @@ def three_nodes(start, app, registrations):
 
 def back_date(database, minutes):
     """As if nobody had run since then."""
-    database.rows("update chimp.schedule set next_at = date_trunc('minute', now())"
+    database.rows("update chimp.schedule set planned = true, next_at = date_trunc('minute', now())"
                   " - %s * interval '1 minute'", minutes)
     database.rows("select pg_notify('chimp_control', 'schedules')")
 

@@ -89,6 +89,8 @@ static const struct pg_stmt cron_stmt_wait = {
     "cron_wait", "select chimp.cron_wait_ms()", 0};
 static const struct pg_stmt cron_stmt_plan = {
     "cron_plan", "select chimp.cron_plan($1, $2, $3)", 3};
+static const struct pg_stmt cron_stmt_unreadable = {
+    "cron_unreadable", "select chimp.cron_unreadable($1, $2, $3)", 3};
 static const struct pg_stmt cron_stmt_skip = {
     "cron_skip", "select chimp.cron_skip($1, $2, $3)", 3};
 static const struct pg_stmt cron_stmt_fire = {
@@ -281,6 +283,21 @@ cron_job_open(struct cron_job *job, const struct cron_row *row, struct err *err)
 	return job->zone == NULL ? -1 : 0;
 }
 
+/* The text stays visible until somebody could read this revision. */
+static void
+cron_send_unreadable(
+    struct cron *cron, const struct cron_row *row, const char *why)
+{
+	struct cron_number schedule, revision;
+	const char *const values[] = {
+	    cron_number(&schedule, row->schedule),
+	    cron_number(&revision, row->revision),
+	    why,
+	};
+
+	cron_send(cron, &cron_stmt_unreadable, values);
+}
+
 /* True the first time that this revision of the schedule is seen. */
 static bool
 cron_bad_is_new(struct cron *cron, const struct cron_row *row)
@@ -316,6 +333,7 @@ cron_skip_bad(struct cron *cron, const struct cron_row *row, struct err *err)
 	cron->trouble = true;
 	if (!cron_bad_is_new(cron, row))
 		return;
+	cron_send_unreadable(cron, row, err->message);
 	err_prefix(err, "schedule \"%s\" is left out", row->name);
 	log_err(LOG_LEVEL_ERROR, err);
 }
@@ -457,29 +475,6 @@ cron_status(struct child *child, struct msg *heartbeat)
 	snprintf(heartbeat->text, sizeof(heartbeat->text), "%s",
 	    cron->complaint[0] != '\0' ? cron->complaint
 				       : "watching schedules");
-}
-
-static int
-cron_check_app(const struct conf_app *app, struct err *err)
-{
-	for (size_t i = 0; i < app->n_schedules; i++) {
-		const struct conf_schedule *s = &app->schedules[i];
-
-		if (cron_check(s->schedule, s->timezone, err) != 0 ||
-		    cron_check_misfire(s->misfire, err) != 0)
-			return err_prefix(err, "%s: app \"%s\": cron \"%s\"",
-			    s->at, app->name, s->name);
-	}
-	return 0;
-}
-
-static int
-cron_check_conf(const struct conf *conf, struct err *err)
-{
-	for (size_t i = 0; i < conf->n_apps; i++)
-		if (cron_check_app(&conf->apps[i], err) != 0)
-			return -1;
-	return 0;
 }
 
 static const char *const cron_channels[] = {"chimp_control", NULL};

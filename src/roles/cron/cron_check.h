@@ -4,6 +4,7 @@
 #ifndef CHIMP_ROLES_CRON_CRON_CHECK_H
 #define CHIMP_ROLES_CRON_CRON_CHECK_H
 
+struct conf;
 struct err;
 
 /*
@@ -14,5 +15,8 @@ int cron_check(const char *expression, const char *timezone, struct err *err);
 
 /* The same with the misfire policy: "skip", "latest", "all(N)". */
 int cron_check_misfire(const char *misfire, struct err *err);
+
+/* All schedules of all apps; the error names the app and where it stands. */
+int cron_check_conf(const struct conf *conf, struct err *err);
 
 #endif
