@@ -12,6 +12,7 @@ const struct ctl_noun *const ctl_nouns[] = {
     &noun_queue,
     &noun_job,
     &noun_dead,
+    &noun_cron,
     &noun_why,
     &noun_node,
     NULL,

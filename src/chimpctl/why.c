@@ -22,11 +22,18 @@ static const char job_sql[] =
     " from jsonb_array_elements(w -> 'errors') with ordinality x (e, n))"
     " as text from chimp.why_job($1::bigint) w";
 
+static const char schedule_sql[] =
+    "select w as json, format(E'schedule %s (%s, %s) is %s\\n', w ->> 'name',"
+    " w ->> 'schedule', w ->> 'timezone', w ->> 'state')"
+    " || (select coalesce(string_agg('  ' || (r ->> 'why') || E'\\n', ''"
+    " order by n), '') from jsonb_array_elements(w -> 'reasons')"
+    " with ordinality x (r, n)) as text from chimp.why_schedule($1) w";
+
 static int
-why_job(struct ctl_call *call)
+why_print(struct ctl_call *call, const char *sql)
 {
 	const char *values[] = {call->args[0]};
-	PGresult *result = db_run(call, job_sql, 1, values);
+	PGresult *result = db_run(call, sql, 1, values);
 
 	if (result == NULL)
 		return CTL_FAILED;
@@ -38,11 +45,27 @@ why_job(struct ctl_call *call)
 	return CTL_OK;
 }
 
+static int
+why_job(struct ctl_call *call)
+{
+	return why_print(call, job_sql);
+}
+
+static int
+why_schedule(struct ctl_call *call)
+{
+	return why_print(call, schedule_sql);
+}
+
 static const struct ctl_verb why_verbs[] = {
     {"job", "ID",
 	"what a job waits for: a pause, a limit, a key, an instant, a worker;\n"
 	"or where it runs, or how it ended; with its last errors",
 	1, 1, NULL, why_job},
+    {"schedule", "NAME",
+	"why it fires or does not: its next slot, a pause, an error; its last\n"
+	"slot and how that one's job stands",
+	1, 1, NULL, why_schedule},
     {0},
 };
 
