@@ -11,21 +11,23 @@ language sql volatile as $$
 	-- Those that could not be read take nobody's place in the round.
 	order by s.error is not null, s.next_at nulls first
 	limit $1
+	-- One that an open transaction changes would hold up all others behind it.
+	for no key update skip locked
 $$;
 comment on function chimp.cron_due(int) is
-	'Schedules whose slot is due; those never planned have slot_ms NULL.';
+	'Schedules whose slot is due; those never planned have slot_ms NULL. Without those that another transaction holds.';
 
 create or replace function chimp.cron_wait_ms() returns bigint
 language sql volatile as $$
-	select case when bool_or(not s.planned) then 0
-		-- greatest() ignores NULL: without this, no schedule would mean now.
-		when min(s.next_at) is not null
-		then greatest(0, ceil(extract(epoch from min(s.next_at) - clock_timestamp()) * 1000))::bigint end
+	select case when exists (select from chimp.cron_due(1)) then 0
+		-- Due, but held by another transaction.
+		when bool_or(not s.planned) or min(s.next_at) <= clock_timestamp() then 50
+		else ceil(extract(epoch from min(s.next_at) - clock_timestamp()) * 1000)::bigint end
 	from chimp.schedule s
 	where s.active and not (s.planned and (s.next_at is null or s.paused_at is not null))
 $$;
 comment on function chimp.cron_wait_ms() is
-	'Milliseconds until the next slot of any schedule, 0 when one is due or not planned, NULL when there is none.';
+	'Milliseconds until the next slot of any schedule, 0 when one is due or not planned, 50 when another transaction holds those, NULL when there is none.';
 
 create or replace function chimp.cron_plan(schedule bigint, revision bigint, next_ms bigint) returns boolean
 language plpgsql as $$

@@ -231,6 +231,26 @@ def test_g27_more_bad_schedules_than_a_round_has_room_for_stop_no_other(start, a
     fires(database, "good", 2)
 
 
+def test_g27_a_transaction_that_stays_open_stops_no_schedule_but_its_own(start, app, database):
+    nothing_registered(start, app)
+    for name in ("held", "good"):
+        database.rows("select chimp.cron_set(%s, %s, 't.fire')", name, EVERY_SECOND)
+        fires(database, name)
+    other = database.connect()
+    other.autocommit = False
+    with other.cursor() as cursor:
+        cursor.execute("select chimp.cron_set('held', '*/1 * * * * *', 't.fire')")
+    database.rows("select pg_sleep(1.1)")
+    held = fired(database, "held")
+    commits = "select xact_commit from pg_stat_database where datname = current_database()"
+    before = database.value(commits)
+    fires(database, "good", 4)
+    assert fired(database, "held") == held
+    assert database.value(commits) - before < 1000     # it does not spin
+    other.commit()
+    fires(database, "held", 2)
+
+
 def test_a_new_expression_is_planned_from_now_whatever_slot_the_old_one_waited_for(
         start, app, database):
     node = start(app(f'cron "c" {{ schedule = "{YEARLY}"  sql = "t.fire" }}', SCHEMA),
