@@ -114,11 +114,15 @@ begin
 	values ($1, d ->> 'schedule', d ->> 'timezone', d ->> 'misfire', d ->> 'overlap',
 		(d ->> 'jitter_ms')::bigint, queue)
 	on conflict on constraint schedule_name_key do update set
-		-- Another expression or zone is a new revision, planned anew.
-		planned = s.planned and (s.expression, s.timezone) = (excluded.expression, excluded.timezone),
-		revision = s.revision + ((s.expression, s.timezone) <> (excluded.expression, excluded.timezone))::int,
-		next_at = case when (s.expression, s.timezone) = (excluded.expression, excluded.timezone) then s.next_at end,
-		error = case when (s.expression, s.timezone) = (excluded.expression, excluded.timezone) then s.error end,
+		-- Another expression or zone is a new revision, planned anew; so is
+		-- one that was made at run time and is unset.
+		planned = s.planned and (s.expression, s.timezone, false) = (excluded.expression, excluded.timezone, s.run_time),
+		revision = s.revision
+			+ ((s.expression, s.timezone, false) <> (excluded.expression, excluded.timezone, s.run_time))::int,
+		next_at = case when (s.expression, s.timezone, false)
+			= (excluded.expression, excluded.timezone, s.run_time) then s.next_at end,
+		error = case when (s.expression, s.timezone, false)
+			= (excluded.expression, excluded.timezone, s.run_time) then s.error end,
 		expression = excluded.expression, timezone = excluded.timezone,
 		misfire = excluded.misfire, overlap = excluded.overlap, jitter_ms = excluded.jitter_ms,
 		queue_id = excluded.queue_id, active = true, run_time = false

@@ -157,22 +157,22 @@ comment on function chimp.cron_run(text) is
 
 -- Retention -------------------------------------------------------------------
 
-create or replace function chimp.firings_kept_from(schedule bigint) returns timestamptz
+create or replace function chimp.firings_kept(schedule bigint) returns timestamptz[]
 language sql stable
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 	-- The newest two, and the newest two with a job: overlap looks at those.
-	-- least() ignores NULL: where there is one, it is older than 7 days or not.
-	select least(clock_timestamp() - interval '7 days',
-		(select min(n.slot_at) from (select f.slot_at from chimp.firing f
-			where f.schedule_id = $1 order by f.slot_at desc limit 2) n),
-		(select min(n.slot_at) from (select f.slot_at from chimp.firing f
-			where f.schedule_id = $1 and f.job_id is not null order by f.slot_at desc limit 2) n))
+	select array((select f.slot_at from chimp.firing f
+			where f.schedule_id = $1 order by f.slot_at desc limit 2)
+		union all (select f.slot_at from chimp.firing f
+			where f.schedule_id = $1 and f.job_id is not null order by f.slot_at desc limit 2))
 $$;
+comment on function chimp.firings_kept(bigint) is 'Slots of a schedule whose rows stay, however old.';
 
 create or replace function chimp.retain_firings(max_rows int) returns int
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
+	young timestamptz := clock_timestamp() - interval '7 days';
 	old record;
 	piece int;
 	last timestamptz;
@@ -180,8 +180,9 @@ declare
 begin
 	for old in
 		select s.id, k.kept from chimp.schedule s
-		cross join lateral (select chimp.firings_kept_from(s.id) as kept) k
-		where exists (select from chimp.firing f where f.schedule_id = s.id and f.slot_at < k.kept)
+		cross join lateral (select chimp.firings_kept(s.id) as kept) k
+		where exists (select from chimp.firing f
+			where f.schedule_id = s.id and f.slot_at < young and f.slot_at <> all (k.kept))
 		order by random()
 	loop
 		-- Not behind a transaction that changes the schedule.
@@ -189,7 +190,8 @@ begin
 		continue when not found;
 		with gone as (
 			delete from chimp.firing f where f.schedule_id = old.id and f.slot_at in (
-				select o.slot_at from chimp.firing o where o.schedule_id = old.id and o.slot_at < old.kept
+				select o.slot_at from chimp.firing o
+				where o.schedule_id = old.id and o.slot_at < young and o.slot_at <> all (old.kept)
 				order by o.slot_at limit max_rows - n)
 			returning f.slot_at)
 		select count(*), max(g.slot_at) into piece, last from gone g;
@@ -198,14 +200,15 @@ begin
 		exit when n >= max_rows;
 	end loop;
 	delete from chimp.manual_run m where m.job_id in (
-		select o.job_id from chimp.manual_run o where o.run_at < clock_timestamp() - interval '7 days'
+		select o.job_id from chimp.manual_run o where o.run_at < young
 		limit max_rows for update skip locked);
 	delete from chimp.schedule s where s.id in (
 		select o.id from chimp.schedule o where o.run_time and not o.active
-		and not exists (select from chimp.firing f
-			where f.schedule_id = o.id and f.slot_at > clock_timestamp() - interval '7 days')
+		and not exists (select from chimp.firing f where f.schedule_id = o.id and f.slot_at >= young)
+		-- Only those kept are left: its rows go with it.
+		and not exists (select from chimp.firing f where f.schedule_id = o.id offset 4)
 		limit max_rows for update skip locked);
 	return n;
 end $$;
 comment on function chimp.retain_firings(int) is
-	'Delete up to max_rows firings older than 7 days, but of no schedule its newest two; likewise runs by hand, and schedules that are unset and have no younger firing. The number of firings.';
+	'Delete up to max_rows firings older than 7 days, but of no schedule its newest two, nor the newest two with a job; likewise runs by hand, and schedules that are unset and have no younger firing. The number of firings.';
