@@ -181,18 +181,19 @@ begin
 	for old in
 		select s.id, k.kept from chimp.schedule s
 		cross join lateral (select chimp.firings_kept(s.id) as kept) k
-		where exists (select from chimp.firing f
-			where f.schedule_id = s.id and f.slot_at < young and f.slot_at <> all (k.kept))
+		-- Not "exists": that would be joined to all firings that there are.
+		where (select true from chimp.firing f
+			where f.schedule_id = s.id and f.slot_at < young and f.slot_at <> all (k.kept) limit 1)
 		order by random()
 	loop
 		-- Not behind a transaction that changes the schedule.
 		perform from chimp.schedule s where s.id = old.id for no key update skip locked;
 		continue when not found;
 		with gone as (
-			delete from chimp.firing f where f.schedule_id = old.id and f.slot_at in (
-				select o.slot_at from chimp.firing o
+			delete from chimp.firing f where f.ctid = any (array(
+				select o.ctid from chimp.firing o
 				where o.schedule_id = old.id and o.slot_at < young and o.slot_at <> all (old.kept)
-				order by o.slot_at limit max_rows - n)
+				order by o.slot_at limit max_rows - n))
 			returning f.slot_at)
 		select count(*), max(g.slot_at) into piece, last from gone g;
 		update chimp.schedule s set forgotten_until = greatest(s.forgotten_until, last) where s.id = old.id;
