@@ -143,6 +143,7 @@ static const struct table_column schedule_columns[] = {
     {"TIME ZONE", TABLE_LEFT, 0},
     {"NEXT", TABLE_LEFT, 0},
     {"LAST", TABLE_LEFT, 0},
+    {"STATE", TABLE_LEFT, 0},
 };
 
 static void
@@ -154,6 +155,7 @@ schedules_row(struct table *table, const json_t *schedule, int64_t now_ms)
 	cell_text(table, schedule, "timezone");
 	cell_instant(table, schedule, "next_at");
 	cell_instant(table, schedule, "last_at");
+	cell_text(table, schedule, "state");
 }
 
 static const struct table_column subscription_columns[] = {
