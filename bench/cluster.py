@@ -108,10 +108,17 @@ class Cluster:
 
     def accepts(self, conf):
         """Does `chimpd -t` take this configuration?"""
-        return subprocess.run(
+        return not self.refuses(conf)
+
+    def refuses(self, conf):
+        """'' or what `chimpd -t` has against this configuration."""
+        done = subprocess.run(
             [self.dir / "chimpd", "-c", conf, "-t"], cwd=self.dir,
             env=self.env(), stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=30, **self.who).returncode == 0
+            text=True, timeout=30, **self.who)
+        if done.returncode == 0:
+            return ""
+        return (done.stderr + done.stdout).strip() or "chimpd -t failed"
 
     def start_chimpd(self, conf, listen):
         self.chimpd = self.spawn(self.dir / "chimpd", "-c", conf)

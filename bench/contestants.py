@@ -48,6 +48,7 @@ def payload(size):
 
 class Contestant:
     writes_wal = True
+    sql = "queue.sql"                   # what is made in its database
 
     def __init__(self, cluster):
         self.cluster = cluster
@@ -84,7 +85,7 @@ class Raw(Contestant):
                      f"{RAW_CLIENTS} clients")
 
     def start(self):
-        self.session.run((TOP / "bench/queue.sql").read_text())
+        self.session.run((TOP / "bench" / self.sql).read_text())
 
     def stop(self):
         pass
@@ -133,16 +134,20 @@ class Chimpd(Contestant):
         self.queue = queue
         self.single = single
         self.tracks_functions = False
+        self.listen = ""                # where /ready is, once started
         self.name = "chimpd" + {
             "bench.single": ", group = 1" if single else
             ", which knows no group = 1 yet"}.get(queue, "")
 
+    def app(self):
+        return APP.format(single=self.single)
+
     def write_files(self, listen):
         migrations = self.cluster.dir / "migrations"
         migrations.mkdir(exist_ok=True)
-        shutil.copy(TOP / "bench/queue.sql", migrations / "0001_bench.sql")
+        shutil.copy(TOP / "bench" / self.sql, migrations / "0001_bench.sql")
         app = self.cluster.dir / "bench.conf"
-        app.write_text(APP.format(single=self.single))
+        app.write_text(self.app())
         conf = self.cluster.dir / "chimpd.conf"
         conf.write_text(CONF.format(url=self.cluster.url, listen=listen))
         for path in (migrations, *migrations.iterdir(), app, conf):
@@ -159,11 +164,13 @@ class Chimpd(Contestant):
     def start(self):
         if self.tracks_functions:
             self.session.run("alter database bench set track_functions = 'pl'")
-        listen = f"127.0.0.1:{free_port()}"
-        self.cluster.start_chimpd(self.write_files(listen), listen)
+        self.listen = f"127.0.0.1:{free_port()}"
+        self.cluster.start_chimpd(self.write_files(self.listen), self.listen)
         # Ready to serve is not yet ready to work.
-        self.cluster.wait(lambda: len(self.worker_pids()) == PROCESSES,
-                          "chimpd's workers")
+        self.cluster.wait(self.at_work, "chimpd's processes")
+
+    def at_work(self):
+        return len(self.worker_pids()) == PROCESSES
 
     def worker_pids(self):
         return [pid for (pid,) in self.session.rows(

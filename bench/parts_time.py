@@ -42,14 +42,24 @@ def delays(committed, started):
             "max_ms": max(ms)}
 
 
-def ping_chimpd(ours):
+def pings(put):
+    """When each put(n) had its answer, by what it returned."""
     time.sleep(1)
     committed = {}
     for n in range(PINGS):
+        which = put(n)
+        committed[which] = time.time()
+        time.sleep(random.uniform(0.5, 1.5) * PING_GAP_MS / 1000)
+    return committed
+
+
+def ping_chimpd(ours):
+    def put(n):
         ours.session.run("select chimp.enqueue(%s, jsonb_build_object('n', "
                          "%s))", ours.queue, n)
-        committed[n] = time.time()
-        time.sleep(random.uniform(0.5, 1.5) * PING_GAP_MS / 1000)
+        return n
+
+    committed = pings(put)
     chimp.wait(ours.session, ours.queue, 60)
     return committed, dict(ours.session.rows(
         "select n, extract(epoch from at)::float8 from bench.started"))
@@ -199,18 +209,24 @@ def held(bench):
 
 
 def offer(ours, seconds):
-    """2,000 a second in steps; what is late is caught up."""
-    per_step = int(OFFERED_PER_SECOND * OFFER_EVERY_SECONDS)
     after = chimp.last_id(ours.session)
+    return steadily(seconds, lambda n: chimp.fill(
+        ours.session, ours.queue, n, payload(SMALL))), after
+
+
+def steadily(seconds, put):
+    """put(n) in steps, 2,000 a second; what is late is caught up. When it
+    began, as time.time()."""
+    per_step = int(OFFERED_PER_SECOND * OFFER_EVERY_SECONDS)
     wall, began = time.time(), time.monotonic()
     for step in range(int(seconds / OFFER_EVERY_SECONDS)):
         late = began + step * OFFER_EVERY_SECONDS - time.monotonic()
         if late > 0:
             time.sleep(late)
-        chimp.fill(ours.session, ours.queue, per_step, payload(SMALL))
+        put(per_step)
         if time.monotonic() - began > seconds:
             break
-    return wall, after
+    return wall
 
 
 def watch_claims(cluster, stop, claims):
