@@ -45,9 +45,8 @@ class Noting(Contestant):
         while self.noted() < events * self.subscriptions:
             if time.monotonic() > deadline:
                 raise BenchError(
-                    f"{self.name}: {self.noted():,} of "
-                    f"{events * self.subscriptions:,} deliveries after "
-                    f"{seconds} s")
+                    f"{self.noted():,} of {events * self.subscriptions:,} "
+                    f"deliveries after {seconds} s")
             time.sleep(pause)
 
     def check(self, events):
@@ -59,7 +58,7 @@ class Noting(Contestant):
             count, different = found.get(number, (0, 0))
             if (count, different) != (events, events):
                 raise BenchError(
-                    f"{self.name}: subscription {number} got {different:,} "
+                    f"subscription {number} got {different:,} "
                     f"of {events:,} events, in {count:,} deliveries")
 
     def drain(self, events):

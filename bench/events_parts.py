@@ -33,8 +33,9 @@ def compare(bench, contestants, work, rounds=None):
                         row.add(**columns)
             except BenchError as error:
                 leave(row, out, "failed")
-                bench.remarks.append(f"failed: {error}")
-                print(f"  failed: {error}", flush=True)
+                print(f"  {contestant.name} failed: {error}", flush=True)
+                why = str(error).split("\n")[0]
+                bench.remarks.append(f"failed: {contestant.name}: {why}")
     return rows
 
 
@@ -79,8 +80,7 @@ def call(contestant, seconds):
         contestant.check(sample.jobs)
     published = contestant.published()
     if published != sample.jobs:
-        raise BenchError(f"{contestant.name}: {published:,} events of "
-                         f"{sample.jobs:,} calls")
+        raise BenchError(f"{published:,} events of {sample.jobs:,} calls")
     return [sample.columns()]
 
 
@@ -141,7 +141,7 @@ def hold(ours, seconds):
                            EVENT, payload(SMALL))
         began = steadily(seconds, lambda n: ours.publish(n, payload(SMALL)))
         if ours.session.rows("select from bench.noted where id = %s", own):
-            raise BenchError(f"{ours.name}: an event came before its commit")
+            raise BenchError("an event came before its commit")
         ended = time.time()
         holder.run("commit")
         committed = time.time()
