@@ -51,7 +51,7 @@ begin
     if not found then
         select count(*) into running from chimp.job_claim c
         join chimp.queue q on q.id = c.queue_id
-        join pg_locks l on l.locktype = 'advisory' and l.classid = 7 and l.objid::bigint = c.token
+        join pg_locks l on l.locktype = 'advisory' and l.classid = 7 and l.objid::bigint = c.token % 2147483648
         where q.name = job ->> 'queue';
         perform nextval(case when running > allowed then 't.exceeded' else 't.beside_dead' end);
     end if;
@@ -80,7 +80,7 @@ declare
     more int := (input ->> 'more')::int;
 begin
     -- Tells which backend runs what.
-    perform pg_advisory_xact_lock_shared(7, (job ->> 'token')::int);
+    perform pg_advisory_xact_lock_shared(7, ((job ->> 'token')::bigint % 2147483648)::int);
     perform t.take_permit(job);
     if (input ->> 'before')::float > 0 then
         perform pg_sleep((input ->> 'before')::float);
@@ -105,7 +105,7 @@ end $$;
 # The handlers that run now, and for whom. Theirs is a claim that stands.
 RUNNING = """
 select u.job, p.pid as worker, p.node, l.pid as backend
-from pg_locks l join chimp.job_claim c on c.token = l.objid::bigint
+from pg_locks l join chimp.job_claim c on c.token % 2147483648 = l.objid::bigint
 join chimp.process p on p.id = c.process_id cross join unnest(c.jobs) u (job)
 where l.locktype = 'advisory' and l.classid = 7 and l.granted
 """
