@@ -136,38 +136,6 @@ end $$;
 comment on function chimp.schedule_put(text, jsonb) is
 	'Insert or update the schedule of an app. CH002: one that was made at run time has its name.';
 
-create or replace function chimp.subscription_put(name text, d jsonb) returns void
-language plpgsql as $$
-declare
-	s chimp.subscription;
-	start bigint;
-	wanted int := (d ->> 'lanes')::int;
-begin
-	insert into chimp.subscription as o (name, event, handler, max_attempts, retry_delay_ms,
-		retry_delay_max_ms, backoff, lanes, batch, on_failure)
-	values ($1, d ->> 'event', d ->> 'sql', (d ->> 'max_attempts')::int,
-		(d ->> 'retry_delay_ms')::bigint, (d ->> 'retry_delay_max_ms')::bigint, d ->> 'backoff',
-		wanted, (d ->> 'batch')::int, d ->> 'on_failure')
-	on conflict on constraint subscription_name_key do update set
-		event = excluded.event, handler = excluded.handler, max_attempts = excluded.max_attempts,
-		retry_delay_ms = excluded.retry_delay_ms, retry_delay_max_ms = excluded.retry_delay_max_ms,
-		backoff = excluded.backoff, batch = excluded.batch, on_failure = excluded.on_failure,
-		active = true
-	returning * into s;
-	if s.lanes <> wanted then
-		-- Cursors of lanes stand at different places: moving events between
-		-- lanes now would repeat or skip some.
-		raise warning 'subscription "%" keeps its % lanes; lanes = % does not take effect',
-			$1, s.lanes, wanted;
-	end if;
-	if exists (select from chimp.lane l where l.subscription_id = s.id) then
-		return;
-	end if;
-	start := case d ->> 'from' when 'beginning' then 0 else chimp.tick() end;
-	insert into chimp.lane (subscription_id, number, tick, event_id)
-	select s.id, n, start, 9223372036854775807 from generate_series(0, s.lanes - 1) n;
-end $$;
-
 create or replace function chimp.register_apps(node_id uuid, node text, apps jsonb) returns void
 language plpgsql as $$
 declare
@@ -213,6 +181,8 @@ begin
 	-- As this binary makes it; nobody's missing function may stop a node.
 	perform chimp.queue_make_run(q) from chimp.schedule s join chimp.queue q on q.id = s.queue_id
 	where s.run_time and s.active and to_regprocedure(q.handler || '(jsonb)') is not null;
+	update chimp.event_store e set retention_ms = (apps ->> 'event_retention_ms')::bigint
+	where e.retention_ms <> (apps ->> 'event_retention_ms')::bigint;
 	perform chimp.registry_sweep();
 	perform pg_notify('chimp_control', 'registry');
 	perform pg_notify('chimp_control', 'schedules');

@@ -1,4 +1,7 @@
--- Events: publish, ticks, lanes.
+-- Events: publish, ticks, rotation. doc/events.md says why.
+--
+-- As in queues, what reads has "set enable_seqscan = off": its plans are made
+-- while tables are empty.
 
 create or replace function chimp.publish(event text, payload jsonb default '{}', key text default null)
 returns bigint language plpgsql as $$
@@ -8,7 +11,8 @@ begin
 	if coalesce(event, '') = '' then
 		raise exception 'chimp.publish: an event needs a name' using errcode = '22023';
 	end if;
-	insert into chimp.event as e (name, key, payload) values ($1, $3, coalesce($2, 'null'))
+	insert into chimp.event as e (ring, name, key, payload)
+	values (pg_sequence_last_value('chimp.event_ring'), $1, $3, coalesce($2, 'null'))
 	returning e.id into id;
 	if pg_sequence_last_value('chimp.wake_event') = 2 then
 		perform pg_notify('chimp_event', '');
@@ -18,36 +22,7 @@ end $$;
 comment on function chimp.publish(text, jsonb, text) is
 	'Publish an event when this transaction commits; returns its id. Events of one key stay in order within a subscription.';
 
-create or replace function chimp.tick() returns bigint
-language plpgsql as $$
-declare
-	last chimp.tick;
-	cur pg_snapshot;
-	news boolean;
-begin
-	-- One after the other, so that each snapshot contains the one before.
-	perform pg_advisory_xact_lock(hashtext('chimp.tick'));
-	select * into last from chimp.tick t order by t.id desc limit 1;
-	-- One statement: the snapshot recorded is the one that was looked with.
-	select pg_current_snapshot(), exists (
-		select from chimp.event e
-		where e.xid >= pg_snapshot_xmax(last.snapshot)
-		union all
-		select from chimp.event e
-		where e.xid = any (array(select pg_snapshot_xip(last.snapshot)))
-	) into cur, news;
-	if not news then
-		return last.id;
-	end if;
-	insert into chimp.tick (id, snapshot) values (last.id + 1, cur);
-	-- Publishers may have been told not to NOTIFY: whoever cuts tells the rest.
-	if (select count(*) from chimp.process p where p.role = 'subscriber') > 1 then
-		perform pg_notify('chimp_event', (last.id + 1)::text);
-	end if;
-	return last.id + 1;
-end $$;
-comment on function chimp.tick() is
-	'Cut the stream: record a snapshot as the next tick if events have become visible since the last. Returns the newest tick''s number.';
+-- Which events a subscription wants -------------------------------------------------
 
 create or replace function chimp.event_matches(pattern text, name text) returns boolean
 language sql immutable parallel safe as $$
@@ -58,172 +33,160 @@ $$;
 create or replace function chimp.event_lane(id bigint, key text, lanes int) returns int
 language sql immutable parallel safe as $$
 	-- Without a key there is no order to keep: spread by id.
-	select case when lanes = 1 then 0
-		else mod(coalesce(abs(hashtextextended(key, 0) % lanes), id), lanes)::int end
+	select mod(coalesce(abs(hashtextextended(key, 0) % lanes), id), lanes)::int
 $$;
 
-create or replace function chimp.lanes_claim(process uuid, idle bigint[])
-returns table (lane bigint, epoch bigint, subscription text, number int, handler text, batch int)
-language plpgsql as $$
-declare
-	members int;
-	share int;
-	mine int;
-begin
-	perform from chimp.process p where p.id = $1 for key share;
-	if not found then
-		raise exception 'process % is not registered', $1 using errcode = 'CH001';
-	end if;
-	select count(*) into members from chimp.process p
-	where p.role = 'subscriber' and p.lease_until > clock_timestamp();
-	select ceil(count(*)::numeric / greatest(members, 1)), count(*) filter (where l.process_id = $1)
-	into share, mine
-	from chimp.lane l join chimp.subscription s on s.id = l.subscription_id
-	where s.active;
-	if mine > share then
-		update chimp.lane l set process_id = null
-		where l.id in (select o.id from chimp.lane o
-			where o.process_id = $1 and o.id = any(idle) limit mine - share);
-		if found then
-			perform pg_notify('chimp_control', 'processes');
-		end if;
-	elsif mine < share then
-		update chimp.lane l set process_id = $1, epoch = l.epoch + 1
-		where l.id in (select o.id from chimp.lane o
-			join chimp.subscription s on s.id = o.subscription_id
-			where s.active and o.process_id is null
-			order by o.id limit share - mine for update of o skip locked);
-	end if;
-	return query
-	select l.id, l.epoch, s.name, l.number, s.handler, s.batch
-	from chimp.lane l join chimp.subscription s on s.id = l.subscription_id
-	where l.process_id = $1 and s.active and l.paused_at is null;
-end $$;
-comment on function chimp.lanes_claim(uuid, bigint[]) is
-	'Take free lanes up to the fair share of this process, give back surplus ones out of `idle`; returns all that it owns now.';
-
-create or replace function chimp.lane_events(l chimp.lane, s chimp.subscription, newest bigint, max_rows int)
-returns table (tick bigint, id bigint, name text, key text, payload jsonb, published_at timestamptz)
-language sql stable as $$
-	-- Tick by tick, in order; what tick k shows and tick k-1 did not.
-	select k.id, e.*
-	from chimp.tick k
-	join chimp.tick p on p.id = k.id - 1
-	cross join lateral (
-		select x.id, x.name, x.key, x.payload, x.published_at from (
-			select o.* from chimp.event o
-			where o.xid >= pg_snapshot_xmax(p.snapshot) and o.xid < pg_snapshot_xmax(k.snapshot)
-			union all
-			select o.* from chimp.event o
-			where o.xid = any (array(select pg_snapshot_xip(p.snapshot)))
-		) x
-		where pg_visible_in_snapshot(x.xid, k.snapshot)
-		and not pg_visible_in_snapshot(x.xid, p.snapshot)
-		and chimp.event_matches(s.event, x.name)
-		and chimp.event_lane(x.id, x.key, s.lanes) = l.number
-		and (k.id > l.tick or x.id > l.event_id)
-		order by x.id limit max_rows
-	) e
-	where k.id >= l.tick and k.id <= newest
-	order by k.id, e.id
-	limit max_rows
+create or replace function chimp.event_wanted(s chimp.subscription, name text, key text, payload jsonb)
+returns boolean language sql immutable parallel safe as $$
+	select chimp.event_matches((s).event, name) and ((s).key is null or key = (s).key)
+		and ((s).condition is null or coalesce(payload @@ (s).condition, false))
 $$;
 
-create or replace function chimp.lane_read(lane bigint, epoch bigint, max_rows int)
-returns table (tick bigint, id bigint, from_tick bigint, from_id bigint, event text)
-language plpgsql as $$
-declare
-	l chimp.lane;
-	s chimp.subscription;
-	newest bigint;
-begin
-	select * into l from chimp.lane o where o.id = $1 and o.epoch = $2 and o.process_id is not null;
-	if not found then
-		perform chimp.stale('lane', lane, epoch);
-	end if;
-	if l.paused_at is not null or l.retry_at > clock_timestamp() then
-		return;
-	end if;
-	select * into s from chimp.subscription o where o.id = l.subscription_id;
-	select max(t.id) into newest from chimp.tick t;
-	if l.tick = newest and l.event_id = 9223372036854775807 then
-		return;
-	end if;
-	return query
-	select e.tick, e.id, coalesce(lag(e.tick) over w, l.tick), coalesce(lag(e.id) over w, l.event_id),
-		jsonb_build_object('id', e.id, 'event', e.name, 'key', e.key, 'payload', e.payload,
-			'publishedAt', to_char(e.published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text
-	from chimp.lane_events(l, s, newest, $3) e
-	window w as (order by e.tick, e.id)
-	order by e.tick, e.id;
-	if not found then
-		-- Nothing for this lane up to here: do not look there again.
-		update chimp.lane o set tick = newest, event_id = 9223372036854775807
-		where o.id = $1 and o.epoch = $2 and (o.tick, o.event_id) = (l.tick, l.event_id);
-	end if;
-end $$;
-comment on function chimp.lane_read(bigint, bigint, int) is
-	'The next events of a lane after its cursor, each with the position that the cursor must have when it is handled. CH001: the epoch is not current.';
+create or replace function chimp.event_json(id bigint, name text, key text, payload jsonb, published_at timestamptz)
+returns jsonb language sql stable as $$
+	select jsonb_build_object('id', id, 'event', name, 'key', key, 'payload', payload,
+		'publishedAt', to_char(published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+$$;
+comment on function chimp.event_json(bigint, text, text, jsonb, timestamptz) is 'An event as its handlers get it.';
 
-create or replace function chimp.lane_advance(lane bigint, epoch bigint, from_tick bigint, from_id bigint,
-	tick bigint, id bigint, result jsonb)
-returns void language plpgsql as $$
-begin
-	update chimp.lane l set tick = $5, event_id = $6, attempts = 0, retry_at = null, last_error = null
-	where l.id = $1 and l.epoch = $2 and l.tick = $3 and l.event_id = $4
-	and l.process_id is not null and l.paused_at is null;
-	if not found then
-		perform chimp.stale('lane', lane, epoch);
-	end if;
-end $$;
-comment on function chimp.lane_advance(bigint, bigint, bigint, bigint, bigint, bigint, jsonb) is
-	'Last thing in the transaction of an event''s handler: move the cursor. CH001 unless the epoch is current and the cursor stands where it should, so that nothing runs after a failed event or for a resigned owner.';
+-- Ticks -------------------------------------------------------------------------------
 
-create or replace function chimp.lane_fail(lane bigint, epoch bigint, tick bigint, id bigint,
-	sqlstate text, message text, detail text, hint text, context text)
-returns table (action text, delay_ms bigint) language plpgsql as $$
+create or replace function chimp.tick() returns bigint
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
-	l chimp.lane;
-	s chimp.subscription;
-	error jsonb := chimp.error_json(sqlstate, message, detail, hint, context);
+	last chimp.tick;
+	new chimp.tick;
 begin
-	-- Behind the cursor: a backend whose client died has handled it meanwhile.
-	select * into l from chimp.lane o where o.id = $1 and o.epoch = $2 and o.process_id is not null
-	and (o.tick, o.event_id) < ($3, $4) for update;
-	if not found then
-		perform chimp.stale('lane', lane, epoch);
+	-- One after the other, so that each snapshot contains the one before.
+	perform pg_advisory_xact_lock(hashtext('chimp.tick'));
+	select * into last from chimp.tick t order by t.id desc limit 1;
+	-- One statement: the snapshot recorded is the one that was looked with.
+	select last.id + 1, pg_current_snapshot(), clock_timestamp(), coalesce(min(e.id) filter (where e.young), 0),
+		coalesce(max(e.id) filter (where e.young), 0), count(*)
+	into new.id, new.snapshot, new.ticked_at, new.first_id, new.last_id, new.events
+	from (
+		select o.id, true as young from chimp.event o
+		where o.xid >= pg_snapshot_xmax(last.snapshot)
+		union all
+		-- What was open then; those that still are have nothing to be seen.
+		select o.id, false from pg_snapshot_xip(last.snapshot) x (xid)
+		join chimp.event o on o.xid = x.xid
+		where pg_visible_in_snapshot(x.xid, pg_current_snapshot())) e;
+	if new.events = 0 then
+		return last.id;
 	end if;
-	select * into s from chimp.subscription o where o.id = l.subscription_id;
-	l.attempts := l.attempts + 1;
-	if l.attempts < s.max_attempts then
-		delay_ms := chimp.retry_delay_ms(s.backoff, s.retry_delay_ms, s.retry_delay_max_ms, l.attempts);
-		update chimp.lane o set attempts = l.attempts, last_error = error,
-			retry_at = clock_timestamp() + lane_fail.delay_ms * interval '1 ms'
-		where o.id = $1;
-		action := 'retry';
-	elsif s.on_failure = 'pause' then
-		update chimp.lane o set attempts = l.attempts, last_error = error, paused_at = clock_timestamp()
-		where o.id = $1;
-		action := 'paused';
+	insert into chimp.tick select new.*;
+	-- Publishers may have been told not to NOTIFY: whoever cuts tells the rest.
+	if (select count(*) from chimp.process p where p.role = 'subscriber') > 1 then
+		perform pg_notify('chimp_event', new.id::text);
+	end if;
+	return new.id;
+end $$;
+comment on function chimp.tick() is
+	'Cut the stream: record a snapshot as the next tick if events have become visible since the last. Returns the newest tick''s number.';
+
+create or replace function chimp.tick_news(process uuid, seen bigint, cut boolean)
+returns table (tick bigint, lanes bigint[])
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	p chimp.tick;
+	k chimp.tick;
+begin
+	if cut then
+		tick := chimp.tick();
 	else
-		insert into chimp.dead_event (subscription_id, event_id, lane, attempts, error)
-		values (l.subscription_id, $4, l.number, l.attempts, error)
-		on conflict do nothing;
-		update chimp.lane o set tick = $3, event_id = $4, attempts = 0, retry_at = null, last_error = null
-		where o.id = $1;
-		action := 'parked';
+		select t.id into tick from chimp.tick t order by t.id desc limit 1;
 	end if;
-	delay_ms := coalesce(delay_ms, 0);
+	select * into p from chimp.tick t where t.id = seen;
+	select * into k from chimp.tick t where t.id = tick_news.tick;
+	if tick <= seen then
+		lanes := '{}';
+	elsif p.id is not null
+		and (select sum(t.events) from chimp.tick t where t.id > seen and t.id <= tick_news.tick) <= 200 then
+		lanes := array(
+			select distinct l.id from (
+				select o.* from chimp.event o
+				where o.xid >= pg_snapshot_xmax(p.snapshot) and o.xid < pg_snapshot_xmax(k.snapshot)
+				union all
+				select o.* from pg_snapshot_xip(p.snapshot) x (xid) join chimp.event o on o.xid = x.xid
+				where pg_visible_in_snapshot(x.xid, k.snapshot)) e
+			join chimp.subscription s on s.active and chimp.event_wanted(s, e.name, e.key, e.payload)
+			join chimp.lane l on l.subscription_id = s.id and l.process_id = $1
+			where pg_visible_in_snapshot(e.xid, k.snapshot)
+			and l.number = chimp.event_lane(e.id, e.key, l.lanes));
+	end if;
 	return next;
 end $$;
-comment on function chimp.lane_fail(bigint, bigint, bigint, bigint, text, text, text, text, text) is
-	'Count a failure of the event at (tick, id): ''retry'' after delay_ms, ''parked'' as a dead event, or ''paused'', by the subscription''s policy.';
+comment on function chimp.tick_news(uuid, bigint, boolean) is
+	'Cut the stream if so wanted; returns the newest tick, and which lanes of this process have events behind tick `seen`: NULL if that is too much to look for.';
 
-create or replace function chimp.lane_release(lane bigint, epoch bigint) returns void
-language sql as $$
-	update chimp.lane l set process_id = null where l.id = $1 and l.epoch = $2
-$$;
-comment on function chimp.lane_release(bigint, bigint) is 'Give a lane back.';
+-- Rotation ----------------------------------------------------------------------------
+
+create or replace function chimp.events_forget(p chimp.event_partition) returns boolean
+language plpgsql as $$
+declare
+	newest xid8;
+	first bigint;
+begin
+	execute format('select e.xid from chimp.event_%s e order by e.xid desc limit 1', p.ring) into newest;
+	-- The first tick that has all of it: cursors before it point at what is gone.
+	select t.id into first from chimp.tick t
+	where t.ticked_at >= p.until and pg_snapshot_xmin(t.snapshot) > newest order by t.id limit 1;
+	if first is null and newest is not null then
+		if pg_snapshot_xmin(pg_current_snapshot()) <= newest then
+			return false;                    -- a transaction as old is still open
+		end if;
+		first := chimp.tick();
+	end if;
+	set local lock_timeout = '100ms';
+	execute format('truncate chimp.event_%s', p.ring);
+	update chimp.event_store o set first_tick = first where o.first_tick < first;
+	update chimp.event_partition o set since = null, until = null where o.ring = p.ring;
+	return true;
+exception when lock_not_available then
+	return false;                            -- somebody reads it: next time
+end $$;
+
+create or replace function chimp.events_rotate() returns text
+language plpgsql as $$
+declare
+	now timestamptz := clock_timestamp();
+	keep interval := (select o.retention_ms * interval '1 ms' from chimp.event_store o);
+	p chimp.event_partition;
+	following smallint;
+begin
+	if not pg_try_advisory_xact_lock(hashtext('chimp.events_rotate')) then
+		return null;
+	end if;
+	for p in
+		select * from chimp.event_partition o where o.until < now - keep order by o.until
+	loop
+		if chimp.events_forget(p) then
+			return format('chimp.event_%s is empty again', p.ring);
+		end if;
+	end loop;
+	-- Ticks in front of the first that is needed, in pieces.
+	delete from chimp.tick t where t.id in (
+		select o.id from chimp.tick o, chimp.event_store e
+		where o.id < e.first_tick order by o.id limit 10000);
+	if found then
+		return 'old ticks';
+	end if;
+	select * into p from chimp.event_partition o where o.since is not null and o.until is null;
+	following := p.ring % 4 + 1;
+	if p.since < now - keep / 2
+		and exists (select from chimp.event_partition o where o.ring = following and o.since is null) then
+		update chimp.event_partition o set until = now where o.ring = p.ring;
+		update chimp.event_partition o set since = now where o.ring = following;
+		perform setval('chimp.event_ring', following);
+		return format('chimp.event_%s is written', following);
+	end if;
+	return null;
+end $$;
+comment on function chimp.events_rotate() is
+	'One step of keeping events for event_retention: empty the oldest partition, or go on to the next one. Returns what it did; NULL when there is nothing to do.';
 
 create or replace function chimp.events_sleep(sleeping boolean) returns void
 language plpgsql as $$

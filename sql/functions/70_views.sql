@@ -91,33 +91,27 @@ select e.id, e.name as event, e.key, e.payload, e.published_at from chimp.event 
 comment on view chimp.events is 'Published events.';
 
 create or replace view chimp.dead_events as
-select s.name as subscription, d.event_id, e.name as event, e.key, e.payload, d.lane, d.attempts, d.error, d.parked_at
-from chimp.dead_event d join chimp.subscription s on s.id = d.subscription_id
-join chimp.event e on e.id = d.event_id;
-comment on view chimp.dead_events is 'Events parked after their last attempt.';
+select s.name as subscription, d.event_id, d.name as event, d.key, d.payload, d.lane, d.attempts, d.error, d.parked_at,
+	d.published_at, d.replay_at
+from chimp.dead_event d join chimp.subscription s on s.id = d.subscription_id;
+comment on view chimp.dead_events is
+	'Events parked after their last attempt; replay_at: since when one waits to be handled again.';
 
 create or replace view chimp.subscriptions as
-select s.name, s.event, s.handler, s.lanes, l.lag_events, l.lag, l.paused, l.owned,
-	(select count(*) from chimp.dead_event d where d.subscription_id = s.id) as dead, s.active
+select s.name, s.event, s.key, s.condition::text as "where", s.handler, s.mode, s.lanes, s.batch, g.lag_events, g.lag_exact,
+	case when s.paused_at is not null then greatest(l.paused, l.lanes) else l.paused end as paused, l.owned, l.retrying,
+	(select count(*) from chimp.dead_event d where d.subscription_id = s.id) as dead, s.active,
+	coalesce(clock_timestamp() - g.oldest_at, interval '0') as lag, s.paused_at as paused_since, s.paused_by,
+	l.gap_from, l.gap_until
 from chimp.subscription s
+cross join lateral chimp.subscription_lag(s) g
 cross join lateral (
-	select sum(b.n) as lag_events, coalesce(clock_timestamp() - min(b.oldest), interval '0') as lag,
-		count(*) filter (where o.paused_at is not null) as paused, count(o.process_id) as owned
-	from chimp.lane o cross join lateral (
-		-- All that is committed and not handled, whether a tick has cut it or not.
-		select count(*) as n, min(e.published_at) as oldest from chimp.event e, chimp.tick t
-		where t.id = o.tick and chimp.event_matches(s.event, e.name)
-		and chimp.event_lane(e.id, e.key, s.lanes) = o.number
-		and (e.xid >= pg_snapshot_xmax(t.snapshot)
-			or e.xid = any (array(select pg_snapshot_xip(t.snapshot)))
-			or (e.id > o.event_id and o.event_id < 9223372036854775807))
-		and (not pg_visible_in_snapshot(e.xid, t.snapshot) or (e.id > o.event_id and
-			not exists (select from chimp.tick b where b.id = t.id - 1 and pg_visible_in_snapshot(e.xid, b.snapshot))))
-	) b
-	where o.subscription_id = s.id
-) l;
+	select count(*) as lanes, count(*) filter (where o.paused_at is not null) as paused, count(o.process_id) as owned,
+		count(*) filter (where o.retry_at > clock_timestamp()) as retrying,
+		min(o.gap_from) as gap_from, max(o.gap_until) as gap_until
+	from chimp.lane o where o.subscription_id = s.id) l;
 comment on view chimp.subscriptions is
-	'Subscriptions with their lag: events committed and not handled, and the age of the oldest.';
+	'Subscriptions with their lag: events committed and not handled, and the age of the oldest. lag_exact false: there are many, and lag_events counts all events behind the cursor, of any name. gap_from, gap_until: events of this time were not kept for it.';
 
 create or replace view chimp.processes as
 select p.id, p.node, p.role, p.class, p.slot, p.pid, p.version, p.busy, p.status, p.started_at, p.lease_until,

@@ -113,8 +113,30 @@ sql_handler_group(const char *queue_id)
 struct pg_stmt *
 sql_handler_event(const char *function)
 {
+	if (!sql_handler_valid(function))
+		return NULL;
 	return sql_stmt("event", function,
-	    "chimp.lane_advance($1, $2, $3, $4, $5, $6, ", "($7::jsonb))", 7);
+	    "chimp.lane_advance($1, $2, $3, $4, $5, $6, ",
+	    "(b.event)) from (select $7::jsonb as event"
+	    " from (select chimp.session_reset() offset 0) as r offset 0) as b",
+	    7);
+}
+
+struct pg_stmt *
+sql_handler_deliver(const char *subscription_id)
+{
+	struct pg_stmt *stmt;
+
+	if (*subscription_id == '\0' ||
+	    subscription_id[strspn(subscription_id, "0123456789")] != '\0')
+		return NULL;
+	stmt = mem_zalloc(sizeof(*stmt));
+	stmt->name = mem_printf("deliver %s", subscription_id);
+	stmt->sql = mem_printf("select handled, more, alone"
+			       " from chimp.deliver_%s($1, $2)",
+	    subscription_id);
+	stmt->n_params = 2;
+	return stmt;
 }
 
 void
@@ -131,36 +153,38 @@ sql_handler_free(struct pg_stmt **stmt)
 
 struct sql_kept {
 	struct list node;
-	char *function;
+	char *name;
 	struct pg_stmt *stmt;
 };
 
 void
 sql_handlers_init(
-    struct sql_handlers *h, struct pg_stmt *(*make)(const char *function))
+    struct sql_handlers *h, struct pg_stmt *(*make)(const char *name))
 {
 	list_init(&h->all);
 	h->make = make;
 }
 
 const struct pg_stmt *
-sql_handlers_get(struct sql_handlers *h, const char *function)
+sql_handlers_get(struct sql_handlers *h, const char *name)
 {
+	struct pg_stmt *stmt;
 	struct sql_kept *kept;
 	struct list *n;
 
 	LIST_FOREACH (n, &h->all) {
 		kept = LIST_ENTRY(n, struct sql_kept, node);
-		if (strcmp(kept->function, function) == 0)
+		if (strcmp(kept->name, name) == 0)
 			return kept->stmt;
 	}
-	if (!sql_handler_valid(function))
+	stmt = h->make(name);
+	if (stmt == NULL)
 		return NULL;
 	kept = mem_zalloc(sizeof(*kept));
-	kept->function = mem_strdup(function);
-	kept->stmt = h->make(function);
+	kept->name = mem_strdup(name);
+	kept->stmt = stmt;
 	list_append(&h->all, &kept->node);
-	return kept->stmt;
+	return stmt;
 }
 
 void
@@ -172,7 +196,7 @@ sql_handlers_done(struct sql_handlers *h)
 		struct sql_kept *kept = LIST_ENTRY(n, struct sql_kept, node);
 
 		sql_handler_free(&kept->stmt);
-		free(kept->function);
+		free(kept->name);
 		free(kept);
 	}
 }

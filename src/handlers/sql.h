@@ -30,29 +30,35 @@ struct pg_stmt *sql_handler_job(const char *function);
  * Columns: done, took_us, slowest_us, jobs, tokens, timeouts_ms. */
 struct pg_stmt *sql_handler_group(const char *queue_id);
 
-/* select chimp.lane_advance($1..$6, F($7)): handles one event and moves the
- * lane's cursor in one transaction. Parameters: lane, epoch, from_tick,
- * from_id, tick, id, event. */
+/* select chimp.lane_advance($1..$6, F($7)), after chimp.session_reset():
+ * handles one event and moves the lane in one transaction. Parameters: lane,
+ * epoch, from_tick, from_id, tick, id, event. NULL if it is no valid name. */
 struct pg_stmt *sql_handler_event(const char *function);
+
+/* select ... from chimp.deliver_ID(lane, epoch), which the database made for
+ * the subscription with this id: it handles a lane's next events in one
+ * transaction. Parameters: lane, epoch. Columns: handled, more, alone. NULL if
+ * it is no number. */
+struct pg_stmt *sql_handler_deliver(const char *subscription_id);
 
 void sql_handler_free(struct pg_stmt **stmt);
 
 /*
- * The statements of one kind by function, each made once and kept until
+ * The statements of one kind by name, each made once and kept until
  * sql_handlers_done: links may hold them. For roles that learn from the
  * database what to run.
  */
 struct sql_handlers {
 	struct list all;
-	struct pg_stmt *(*make)(const char *function);
+	struct pg_stmt *(*make)(const char *name);
 };
 
 void sql_handlers_init(
-    struct sql_handlers *h, struct pg_stmt *(*make)(const char *function));
+    struct sql_handlers *h, struct pg_stmt *(*make)(const char *name));
 
-/* NULL if it is no valid name: a row may have been written by hand. */
+/* NULL if make refuses the name: a row may have been written by hand. */
 const struct pg_stmt *sql_handlers_get(
-    struct sql_handlers *h, const char *function);
+    struct sql_handlers *h, const char *name);
 
 void sql_handlers_done(struct sql_handlers *h);
 

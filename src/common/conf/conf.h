@@ -99,6 +99,7 @@ struct conf_cron {
 struct conf_subscriber {
 	bool present;
 	int64_t processes;
+	int64_t event_retention_ms;
 	struct conf_recycle recycle;
 };
 
@@ -165,11 +166,14 @@ struct conf_queue {
 struct conf_subscription {
 	char *name;
 	char *event; /* exact name or "order.*" */
+	char *key;   /* "" = any */
+	char *where; /* JSON path predicate of the payload; "" = any */
 	struct conf_handler handler;
 	struct conf_retry retry;
 	int64_t lanes;
-	int64_t batch;    /* events read and sent at once at most */
-	char *from;       /* "now" or "beginning" */
+	char *mode;       /* of calls: "each" event or a "batch" */
+	int64_t batch;    /* events in one transaction at most */
+	char *from;       /* "now", "beginning" or a time */
 	char *on_failure; /* "park" or "pause" */
 	bool idempotent;  /* accepted; always so for sql handlers */
 };

@@ -99,11 +99,18 @@ subscriptions(const struct conf_app *app)
 	for (size_t i = 0; i < app->n_subscriptions; i++) {
 		const struct conf_subscription *s = &app->subscriptions[i];
 		json_t *object = json_pack(
-		    "{s:s, s:s, s:s, s:I, s:I, s:s, s:s}", "name", s->name,
+		    "{s:s, s:s, s:s, s:I, s:s, s:I, s:s, s:s}", "name", s->name,
 		    "event", s->event, "sql", s->handler.sql, "lanes",
-		    (json_int_t)s->lanes, "batch", (json_int_t)s->batch, "from",
-		    s->from, "on_failure", s->on_failure);
+		    (json_int_t)s->lanes, "mode", s->mode, "batch",
+		    (json_int_t)s->batch, "from", s->from, "on_failure",
+		    s->on_failure);
 
+		/* What is not there is any. */
+		if (*s->key != '\0')
+			json_object_set_new(object, "key", json_string(s->key));
+		if (*s->where != '\0')
+			json_object_set_new(
+			    object, "where", json_string(s->where));
 		add_retry(object, &s->retry);
 		json_array_append_new(array, object);
 	}
@@ -143,7 +150,8 @@ conf_apps_json(const struct conf *conf)
 			routes(app), "queues", queues(app), "subscriptions",
 			subscriptions(app), "schedules", schedules(app)));
 	}
-	root = json_pack("{s:o}", "apps", apps);
+	root = json_pack("{s:o, s:I}", "apps", apps, "event_retention_ms",
+	    (json_int_t)conf->subscriber.event_retention_ms);
 	text = json_dumps(root, JSON_COMPACT);
 	json_decref(root);
 	if (text == NULL)

@@ -221,6 +221,15 @@ check_queue(
 	return 0;
 }
 
+/* Begins like 2026-01-31; the database reads the rest. */
+static bool
+is_date(const char *text)
+{
+	return strspn(text, "0123456789") == 4 && text[4] == '-' &&
+	       strspn(text + 5, "0123456789") == 2 && text[7] == '-' &&
+	       strspn(text + 8, "0123456789") == 2;
+}
+
 static int
 check_subscription(const struct conf_draft *d,
     const struct conf_subscription *s, struct err *err)
@@ -233,6 +242,12 @@ check_subscription(const struct conf_draft *d,
 		    "\"%s\" is neither an event's name nor a pattern like "
 		    "\"order.*\" or \"*\"",
 		    s->event);
+	if (strcmp(s->from, "now") != 0 && strcmp(s->from, "beginning") != 0 &&
+	    !is_date(s->from))
+		return conf_draft_err(d, s, "from", err,
+		    "\"%s\" is neither \"now\" nor \"beginning\" nor a time "
+		    "like \"2026-01-31T12:00:00Z\"",
+		    s->from);
 	return check_retry(d, s, &s->retry, err);
 }
 

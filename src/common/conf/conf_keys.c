@@ -183,6 +183,11 @@ static const struct conf_key subscriber_keys[] = {
 	{ "processes", CONF_INT, AT(conf_subscriber, processes), .def = "1",
 	  .min = 0, .max = 64,
 	  .help = "subscriber processes on this node; 0 = none" },
+	{ "event_retention", CONF_DURATION,
+	  AT(conf_subscriber, event_retention_ms),
+	  .def = "168h", .min = MINUTE, .max = 3660 * DAY,
+	  .help = "events are kept at least so long, and up to half as long "
+		  "again; for the database: the node that registered last says it" },
 	RECYCLE_KEYS(conf_subscriber),
 };
 
@@ -294,17 +299,27 @@ static const struct conf_key queue_keys[] = {
 static const struct conf_key subscription_keys[] = {
 	{ "event", CONF_STRING, AT(conf_subscription, event),
 	  .help = "name of the event, or a pattern like \"order.*\"" },
+	{ "key", CONF_STRING, AT(conf_subscription, key), .def = "",
+	  .help = "only events of this key; \"\" = of any" },
+	{ "where", CONF_STRING, AT(conf_subscription, where), .def = "",
+	  .help = "only events whose payload fits this JSON path predicate, "
+		  "\"$.amount > 1000\"; \"\" = any" },
 	HANDLER_KEYS(conf_subscription),
 	RETRY_KEYS(conf_subscription),
 	{ "lanes", CONF_INT, AT(conf_subscription, lanes), .def = "1",
 	  .min = 1, .max = 1024,
-	  .help = "ordered shares that are handled side by side" },
+	  .help = "ordered shares that are handled side by side; when it "
+		  "changes, the old ones finish what was published before" },
+	{ "mode", CONF_CHOICE, AT(conf_subscription, mode), .def = "each",
+	  .choices = "each|batch",
+	  .help = "the handler gets one event, or an array of up to batch" },
 	{ "batch", CONF_INT, AT(conf_subscription, batch), .def = "32",
 	  .min = 1, .max = 1000,
-	  .help = "events read and sent at once; each is a transaction" },
-	{ "from", CONF_CHOICE, AT(conf_subscription, from), .def = "now",
-	  .choices = "now|beginning",
-	  .help = "where a new subscription begins" },
+	  .help = "events that may share a transaction; mode = \"batch\": "
+		  "a call" },
+	{ "from", CONF_STRING, AT(conf_subscription, from), .def = "now",
+	  .help = "where a new subscription begins: \"now\", \"beginning\" or "
+		  "a time, \"2026-01-31T12:00:00Z\"" },
 	{ "on_failure", CONF_CHOICE, AT(conf_subscription, on_failure),
 	  .def = "park", .choices = "park|pause",
 	  .help = "after the last attempt: set aside, or stop the lane" },

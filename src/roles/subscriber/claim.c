@@ -23,8 +23,8 @@
 #define CLAIM_BATCH_MAX 1000
 
 static const struct pg_stmt claim_stmt = {"lanes_claim",
-    "select lane, epoch, subscription, number, handler, batch "
-    "from chimp.lanes_claim($1, $2)",
+    "select lane, epoch, subscription, number, handler, batch, "
+    "subscription_id from chimp.lanes_claim($1, $2)",
     2};
 
 static void
@@ -37,10 +37,11 @@ claim_row(struct subscriber *sub, const struct pg_result *r, int i)
 	    .number = (int)pg_int(r, i, 3),
 	    .handler = sql_handlers_get(&sub->handlers, pg_value(r, i, 4)),
 	    .batch = (int)pg_int(r, i, 5),
+	    .deliver = sql_handlers_get(&sub->deliveries, pg_value(r, i, 6)),
 	};
 	struct lane *lane = lane_find(sub, claim.id);
 
-	if (claim.handler == NULL) {
+	if (claim.handler == NULL || claim.deliver == NULL) {
 		subscriber_complain(&sub->claim.complained, "run a handler",
 		    "its name is no schema.function");
 		return;
@@ -144,6 +145,7 @@ claim_on_timer(struct loop_timer *timer, void *arg)
 	(void)timer;
 	sub->claim.beats++;
 	claim_now(sub);
+	keep_beat(sub);
 }
 
 void

@@ -71,6 +71,7 @@ void
 lane_update(struct lane *lane, const struct lane_claim *claim)
 {
 	lane->listed = true;
+	lane->deliver = claim->deliver;
 	lane->handler = claim->handler;
 	lane->batch = claim->batch;
 	if (lane->gone || lane->epoch == claim->epoch)
@@ -116,6 +117,15 @@ lane_queue(struct lane *lane)
 		lane_set_state(lane, LANE_QUEUED);
 }
 
+void
+lane_skip(struct lane *lane, int64_t tick)
+{
+	if (lane->state == LANE_IDLE && lane->seen_tick >= 0) {
+		lane->seen_tick = tick;
+		lane->skips = true;
+	}
+}
+
 struct lane *
 lane_take(struct subscriber *sub)
 {
@@ -139,6 +149,7 @@ lane_turn_end(
 	switch (turn) {
 	case LANE_TURN_DONE:
 		lane->seen_tick = tick;
+		lane->skips = false;
 		lane_set_state(lane,
 		    lane->sub->wake.newest > tick ? LANE_QUEUED : LANE_IDLE);
 		break;

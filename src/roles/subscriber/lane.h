@@ -34,12 +34,15 @@ struct lane {
 	int64_t id;
 	int64_t epoch; /* of our ownership */
 	char *name;    /* "subscription/number", for the log */
-	const struct pg_stmt *handler;
-	int batch;         /* events in flight at most */
+	const struct pg_stmt *deliver; /* several events */
+	const struct pg_stmt *handler; /* one event */
+	int batch;         /* events in a transaction at most */
+	int singly;        /* next events that are to be run one by one */
 	bool gone;         /* no longer ours; freed when its runner is done */
 	bool listed;       /* in the answer of the claim in hand */
 	bool complained;   /* the log knows that it cannot be read */
 	int64_t seen_tick; /* nothing is left up to this tick; -1 = unknown */
+	bool skips;        /* seen_tick is ahead of the database's position */
 	unsigned int conflicts; /* in a row: serialization, deadlock */
 	struct loop_timer delay;
 };
@@ -59,6 +62,7 @@ struct lane_claim {
 	const char *subscription;
 	int number;
 	int batch;
+	const struct pg_stmt *deliver;
 	const struct pg_stmt *handler;
 };
 
@@ -76,6 +80,9 @@ void lane_forget(struct lane *lane);
 
 /* Put a lane into the line unless it is there, in work or delayed. */
 void lane_queue(struct lane *lane);
+
+/* Nothing is left for an idle lane up to this tick. */
+void lane_skip(struct lane *lane, int64_t tick);
 
 /* Take the first of the line for a runner; NULL if it is empty. */
 struct lane *lane_take(struct subscriber *sub);

@@ -1,6 +1,7 @@
 /*
  * A runner's turn at a lane. See runner.h.
  *
+ *	deliver -> the end of the turn
  *	read -> events in flight -> (lane_fail) -> the end of the turn
  */
 #include "roles/subscriber/runner.h"
@@ -43,7 +44,6 @@ struct runner {
 	struct pg_link *link;
 	struct lane *lane; /* NULL between turns */
 	int64_t tick;      /* newest tick known when the lane was read */
-	bool more;         /* the window did not hold all */
 	struct runner_position *window; /* the events sent, in order */
 	int room;                       /* of window */
 	int sent;
@@ -241,7 +241,7 @@ static void
 runner_settle(struct runner *r)
 {
 	if (r->failure == FAILURE_NONE)
-		runner_end(r, r->more ? LANE_TURN_MORE : LANE_TURN_DONE, 0);
+		runner_end(r, LANE_TURN_MORE, 0);
 	else if (r->failure == FAILURE_OWN && !r->lane->gone)
 		runner_send_fail(r);
 	else
@@ -258,6 +258,8 @@ runner_on_event(struct pg_link *link, struct pg_reply *reply, void *arg)
 	assert(r->answered < r->sent);
 	if (reply->ok) {
 		r->sub->n_handled++;
+		if (r->lane->singly > 0)
+			r->lane->singly--;
 		/* Even after a failure, when a backend whose client died had
 		 * handled the failed one: the cursor stood right. */
 		r->lane->conflicts = 0;
@@ -307,13 +309,10 @@ runner_send_window(struct runner *r, const struct pg_result *rows)
 		r->window =
 		    mem_realloc(r->window, (size_t)n * sizeof(*r->window));
 	}
-	r->more = n >= r->lane->batch;
 	for (int i = 0; i < n; i++) {
 		bytes += pg_length(rows, i, 4);
-		if (i > 0 && bytes > RUNNER_WINDOW_BYTES) {
-			r->more = true;
+		if (i > 0 && bytes > RUNNER_WINDOW_BYTES)
 			return;
-		}
 		runner_send_event(r, rows, i);
 	}
 }
@@ -336,29 +335,94 @@ runner_on_read(struct pg_link *link, struct pg_reply *reply, void *arg)
 	} else if (r->lane->gone || r->sub->child->draining) {
 		runner_end(r, LANE_TURN_MORE, 0);
 	} else if (pg_rows(reply->results[0]) == 0) {
+		r->lane->singly = 0;
 		runner_end(r, LANE_TURN_DONE, 0);
 	} else {
 		runner_send_window(r, reply->results[0]);
 	}
 }
 
+static void
+runner_read(struct runner *r)
+{
+	struct number id, epoch, rows;
+	const char *const values[] = {
+	    number_text(&id, r->lane->id),
+	    number_text(&epoch, r->lane->epoch),
+	    number_text(&rows, r->lane->singly),
+	};
+
+	pg_query(r->link, &runner_stmt_read, values, runner_on_read, r);
+}
+
+/* --- several events at once --- */
+
+/* Who is guilty shows when they run one by one; none of them is charged. */
+static void
+runner_delivery_failed(struct runner *r, const struct pg_reply *reply)
+{
+	enum runner_failure failure = runner_classify(reply);
+
+	if (failure == FAILURE_OWN || failure == FAILURE_CONFLICT)
+		r->lane->singly = r->lane->batch;
+	if (failure == FAILURE_TROUBLE)
+		runner_say_trouble(
+		    r, "cannot run its handler", reply->error.message);
+	if (failure == FAILURE_OWN)
+		runner_end(r, LANE_TURN_MORE, 0);
+	else
+		runner_end_failed(r, failure);
+}
+
+/* Columns: handled, more, alone. */
+static void
+runner_on_delivered(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct runner *r = arg;
+	int64_t handled;
+
+	(void)link;
+	if (!reply->ok) {
+		runner_delivery_failed(r, reply);
+		return;
+	}
+	handled = pg_int(reply->results[0], 0, 0);
+	r->sub->n_handled += (uint64_t)handled;
+	if (handled > 0) {
+		r->lane->conflicts = 0;
+		r->lane->complained = false;
+	}
+	if (pg_bool(reply->results[0], 0, 2))
+		r->lane->singly = 1;
+	runner_end(r,
+	    pg_bool(reply->results[0], 0, 1) ? LANE_TURN_MORE : LANE_TURN_DONE,
+	    0);
+}
+
+static void
+runner_deliver(struct runner *r)
+{
+	struct number id, epoch;
+	const char *const values[] = {
+	    number_text(&id, r->lane->id),
+	    number_text(&epoch, r->lane->epoch),
+	};
+
+	pg_query(r->link, r->lane->deliver, values, runner_on_delivered, r);
+}
+
 void
 runner_start(struct runner *r, struct lane *lane)
 {
-	struct number id, epoch, batch;
-	const char *const values[] = {
-	    number_text(&id, lane->id),
-	    number_text(&epoch, lane->epoch),
-	    number_text(&batch, lane->batch),
-	};
-
 	assert(runner_free(r));
 	r->lane = lane;
 	r->tick = r->sub->wake.newest;
-	r->more = false;
 	r->sent = r->answered = 0;
 	r->failure = FAILURE_NONE;
-	pg_query(r->link, &runner_stmt_read, values, runner_on_read, r);
+	if (lane->singly > 0)
+		runner_read(r);
+	else
+		runner_deliver(r);
 }
 
 /* --- the connection --- */

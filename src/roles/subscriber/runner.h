@@ -1,8 +1,9 @@
 /*
  * A runner: one connection that works through lanes, one at a time.
  *
- * A turn reads a window of a lane's next events and sends each as a unit of
- * its own: handler and cursor in one transaction, one after the other in the
+ * A turn has the database run a lane's next events, several in a transaction.
+ * Where that fails it reads a window of them and sends each as a unit of its
+ * own: handler and position in one transaction, one after the other in the
  * pipeline. The database refuses an event whose predecessor was not handled
  * (CH001), so the first failure stops the rest, whatever was sent already.
  */

@@ -101,6 +101,7 @@ subscriber_start(struct child *child, struct err *err)
 	(void)err;
 	sub->child = child;
 	list_init(&sub->lanes);
+	sql_handlers_init(&sub->deliveries, sql_handler_deliver);
 	sql_handlers_init(&sub->handlers, sql_handler_event);
 	for (int i = 0; i < LANE_STATES; i++)
 		list_init(&sub->by_state[i]);

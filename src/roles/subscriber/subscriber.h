@@ -7,6 +7,8 @@
  *	subscriber.c	the role: birth, stop, what the status line says
  *	wake.c		when there is something new: ticks, NOTIFY, re-looks
  *	claim.c		which lanes are ours
+ *	keep.c		what is done now and then: positions of idle lanes,
+ *			rotation of the events
  *	lane.c		a lane's states, and the line of lanes with work
  *	runner.c	a connection that works through a lane's events
  */
@@ -34,6 +36,7 @@ struct wake {
 	int step;          /* of the re-looks since something happened */
 	bool ticking;      /* a tick is on its way */
 	bool again;        /* look once more after it */
+	bool cut;          /* the next look cuts a tick, too */
 	int64_t looked_ms; /* CLOCK_MONOTONIC, when the last one was sent */
 	int64_t newest;    /* tick known */
 	int hits;          /* NOTIFYs that came while one was at work */
@@ -58,7 +61,8 @@ struct subscriber {
 	struct list by_state[LANE_STATES]; /* each lane on one of them */
 	int n_lanes[LANE_STATES];
 	uint64_t n_handled; /* events, since birth */
-	struct sql_handlers handlers;
+	struct sql_handlers deliveries; /* by subscription */
+	struct sql_handlers handlers;   /* by function */
 	struct runner *runners[SUB_RUNNERS]; /* NULL = never opened */
 };
 
@@ -87,6 +91,9 @@ void wake_assert(struct subscriber *sub);
 void claim_init(struct subscriber *sub);
 void claim_now(struct subscriber *sub);
 void claim_stop(struct subscriber *sub);
+
+/* keep.c: with each beat of the claim. */
+void keep_beat(struct subscriber *sub);
 
 /* A number as the text of a parameter. */
 struct number {

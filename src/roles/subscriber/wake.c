@@ -25,7 +25,10 @@ static const int64_t wake_steps_ms[] = {10, 50, 250, 1000, 5000};
 /* So many NOTIFYs while at work, and publishers are told to save them. */
 #define WAKE_HITS_MAX 16
 
-static const struct pg_stmt wake_stmt_tick = {"tick", "select chimp.tick()", 0};
+static const struct pg_stmt wake_stmt_tick = {"tick_news",
+    "select t.tick, t.lanes is null, l.lane from chimp.tick_news($1, $2, $3) t "
+    "left join lateral unnest(t.lanes) l (lane) on true",
+    3};
 static const struct pg_stmt wake_stmt_sleep = {
     "events_sleep", "select chimp.events_sleep($1)", 1};
 
@@ -42,8 +45,8 @@ wake_set_quiet(struct subscriber *sub, bool quiet)
 	pg_query(sub->child->control, &wake_stmt_sleep, values, NULL, NULL);
 }
 
-/* Put the lanes into the line that have not seen the newest tick; all idle
- * ones if `all`. */
+/* Put idle lanes into the line that have not seen the newest tick; all of
+ * them if `all`. */
 static void
 wake_lanes(struct subscriber *sub, bool all)
 {
@@ -58,14 +61,31 @@ wake_lanes(struct subscriber *sub, bool all)
 	subscriber_advance(sub);
 }
 
+/* A tick has come, and the answer says which lanes have something in it. */
 static void
-wake_news(struct subscriber *sub, int64_t tick)
+wake_news(struct subscriber *sub, const struct pg_result *r)
 {
+	int64_t tick = pg_int(r, 0, 0);
+	bool all = pg_bool(r, 0, 1);
+	struct list *n;
+
 	if (tick <= sub->wake.newest)
 		return;
 	sub->wake.newest = tick;
 	sub->wake.step = 0;
-	wake_lanes(sub, false);
+	if (all) {
+		wake_lanes(sub, false);
+		return;
+	}
+	for (int i = 0; i < pg_rows(r) && !pg_is_null(r, i, 2); i++) {
+		struct lane *lane = lane_find(sub, pg_int(r, i, 2));
+
+		if (lane != NULL)
+			lane_queue(lane);
+	}
+	LIST_FOREACH (n, &sub->by_state[LANE_IDLE])
+		lane_skip(LIST_ENTRY(n, struct lane, state_node), tick);
+	subscriber_advance(sub);
 }
 
 /* Decide when to look next, after a tick that found something or not. */
@@ -82,6 +102,7 @@ wake_rest(struct subscriber *sub, bool news)
 		/* Asked first and looked after, none slips between. */
 		wake_set_quiet(sub, false);
 		w->again = true;
+		w->cut = true;
 	}
 	if (w->again) {
 		wake_look(sub);
@@ -104,7 +125,7 @@ wake_on_tick(struct pg_link *link, struct pg_reply *reply, void *arg)
 		return; /* wake_start begins anew */
 	if (reply->ok) {
 		sub->wake.complained = false;
-		wake_news(sub, pg_int(reply->results[0], 0, 0));
+		wake_news(sub, reply->results[0]);
 	} else {
 		subscriber_complain(&sub->wake.complained,
 		    "look for new events", reply->error.message);
@@ -119,6 +140,12 @@ wake_look(struct subscriber *sub)
 {
 	struct wake *w = &sub->wake;
 	int64_t gap = WAKE_GAP_MS - (clock_mono_ms() - w->looked_ms);
+	struct number seen;
+	const char *const values[] = {
+	    sub->child->birth->id,
+	    number_text(&seen, w->newest),
+	    w->cut ? "true" : "false",
+	};
 
 	if (!subscriber_open(sub))
 		return;
@@ -133,8 +160,10 @@ wake_look(struct subscriber *sub)
 	}
 	loop_timer_stop(&w->timer);
 	w->ticking = true;
+	w->cut = false;
 	w->looked_ms = clock_mono_ms();
-	pg_query(sub->child->control, &wake_stmt_tick, NULL, wake_on_tick, sub);
+	pg_query(
+	    sub->child->control, &wake_stmt_tick, values, wake_on_tick, sub);
 }
 
 static void
@@ -147,6 +176,7 @@ wake_on_timer(struct loop_timer *timer, void *arg)
 	 * there was nothing to read, and no tick will say that there is. */
 	if (sub->wake.step == WAKE_LAST_STEP)
 		wake_lanes(sub, true);
+	sub->wake.cut = true;
 	wake_look(sub);
 }
 
@@ -161,6 +191,7 @@ void
 wake_start(struct subscriber *sub)
 {
 	sub->wake.step = 0;
+	sub->wake.cut = true;
 	wake_set_quiet(sub, false);
 	wake_look(sub);
 }
@@ -186,11 +217,13 @@ wake_notified(struct subscriber *sub, const char *payload)
 	if (!subscriber_open(sub))
 		return;
 	if (*payload != '\0') {
-		/* Another subscriber cut this tick: no need to look. */
-		wake_news(sub, strtoll(payload, NULL, 10));
+		/* Another subscriber has cut this tick: only look at it. */
+		if (strtoll(payload, NULL, 10) > w->newest)
+			wake_look(sub);
 		return;
 	}
 	w->step = 0;
+	w->cut = true;
 	if (w->ticking && !w->quiet && ++w->hits >= WAKE_HITS_MAX)
 		wake_set_quiet(sub, true);
 	wake_look(sub);
