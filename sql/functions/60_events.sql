@@ -33,14 +33,17 @@ $$;
 create or replace function chimp.event_lane(id bigint, key text, lanes int) returns int
 language sql immutable parallel safe as $$
 	-- Without a key there is no order to keep: spread by id.
-	select mod(coalesce(abs(hashtextextended(key, 0) % lanes), id), lanes)::int
+	select coalesce(abs(hashtextextended(key, 0) % lanes), id % lanes)::int
 $$;
 
-create or replace function chimp.event_wanted(s chimp.subscription, name text, key text, payload jsonb)
-returns boolean language sql immutable parallel safe as $$
-	select chimp.event_matches((s).event, name) and ((s).key is null or key = (s).key)
-		and ((s).condition is null or coalesce(payload @@ (s).condition, false))
+create or replace function chimp.event_wanted(pattern text, only_key text, condition jsonpath,
+	name text, key text, payload jsonb) returns boolean
+language sql immutable parallel safe as $$
+	select chimp.event_matches(pattern, name) and (only_key is null or key = only_key)
+		and (condition is null or coalesce(payload @@ condition, false))
 $$;
+comment on function chimp.event_wanted(text, text, jsonpath, text, text, jsonb) is
+	'Does a subscription with this pattern, key and condition want an event?';
 
 create or replace function chimp.event_json(id bigint, name text, key text, payload jsonb, published_at timestamptz)
 returns jsonb language sql stable as $$
@@ -112,7 +115,7 @@ begin
 				union all
 				select o.* from pg_snapshot_xip(p.snapshot) x (xid) join chimp.event o on o.xid = x.xid
 				where pg_visible_in_snapshot(x.xid, k.snapshot)) e
-			join chimp.subscription s on s.active and chimp.event_wanted(s, e.name, e.key, e.payload)
+			join chimp.subscription s on s.active and chimp.event_wanted(s.event, s.key, s.condition, e.name, e.key, e.payload)
 			join chimp.lane l on l.subscription_id = s.id and l.process_id = $1
 			where pg_visible_in_snapshot(e.xid, k.snapshot)
 			and l.number = chimp.event_lane(e.id, e.key, l.lanes));

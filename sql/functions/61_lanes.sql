@@ -146,34 +146,45 @@ create or replace function chimp.lane_events(l chimp.lane, s chimp.subscription,
 returns table (tick bigint, id bigint, event jsonb, published_at timestamptz)
 language plpgsql rows 32
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set jit = off as $$
+declare
+	-- A field of a row is taken out of it anew for each event.
+	pattern text := s.event;
+	only_key text := s.key;
+	condition jsonpath := s.condition;
+	lanes int := l.lanes;
+	number int := l.number;
 begin
 	-- Tick by tick, in order; what tick k shows and the tick before did not.
 	return query
 	select k.id, e.id, chimp.event_json(e.id, e.name, e.key, e.payload, e.published_at), e.published_at
-	from chimp.tick k
-	join chimp.tick p on p.id = k.id - 1
-	cross join lateral (select case when k.id = after_tick then after_id else 0 end as id) done
+	from (
+		select o.id, o.first_id, o.last_id, o.snapshot, pg_snapshot_xmin(o.snapshot) as settled,
+			p.snapshot as before, pg_snapshot_xmax(p.snapshot) as begun,
+			case when o.id = after_tick then after_id else 0 end as done
+		from chimp.tick o join chimp.tick p on p.id = o.id - 1
+		where o.id >= after_tick and o.id <= newest and o.events > 0
+		order by o.id offset 0      -- not once for each event
+	) k
 	cross join lateral (
 		-- Of transactions that began after the tick before.
 		(select o.id, o.name, o.key, o.payload, o.published_at from chimp.event o
-		where o.id > done.id and o.id >= k.first_id and o.id <= k.last_id
-		and o.xid >= pg_snapshot_xmax(p.snapshot) and pg_visible_in_snapshot(o.xid, k.snapshot)
-		and chimp.event_lane(o.id, o.key, l.lanes) = l.number
-		and chimp.event_wanted(s, o.name, o.key, o.payload)
+		where o.id > k.done and o.id >= k.first_id and o.id <= k.last_id
+		and o.xid >= k.begun and (o.xid < k.settled or pg_visible_in_snapshot(o.xid, k.snapshot))
+		and chimp.event_lane(o.id, o.key, lanes) = number
+		and chimp.event_wanted(pattern, only_key, condition, o.name, o.key, o.payload)
 		order by o.id limit max_rows)
 		union all
 		-- Of those that were open then and had ended by tick k.
-		(select o.* from pg_snapshot_xip(p.snapshot) x (xid)
+		(select o.* from pg_snapshot_xip(k.before) x (xid)
 		cross join lateral (
 			select o.id, o.name, o.key, o.payload, o.published_at from chimp.event o
-			where o.xid = x.xid and o.id > done.id
-			and chimp.event_lane(o.id, o.key, l.lanes) = l.number
-			and chimp.event_wanted(s, o.name, o.key, o.payload)
+			where o.xid = x.xid and o.id > k.done
+			and chimp.event_lane(o.id, o.key, lanes) = number
+			and chimp.event_wanted(pattern, only_key, condition, o.name, o.key, o.payload)
 			order by o.id limit max_rows) o
 		where pg_visible_in_snapshot(x.xid, k.snapshot))
 		order by 1 limit max_rows
 	) e
-	where k.id >= after_tick and k.id <= newest and k.events > 0
 	order by k.id, e.id
 	limit max_rows;
 	-- A partition that was emptied meanwhile must not be taken for one without

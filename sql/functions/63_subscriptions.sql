@@ -210,7 +210,7 @@ begin
 		select o.* from chimp.event o where o.xid >= pg_snapshot_xmax(k.snapshot)
 		union all
 		select o.* from pg_snapshot_xip(k.snapshot) x (xid) join chimp.event o on o.xid = x.xid) e
-	where chimp.event_wanted(s, e.name, e.key, e.payload);
+	where chimp.event_wanted(s.event, s.key, s.condition, e.name, e.key, e.payload);
 	if not lag_exact then
 		lag_events := greatest(lag_events, (select sum(t.events) from chimp.tick t
 			where t.id > (select min(c.tick) from chimp.lane l, chimp.lane_position(l.id) c where l.subscription_id = s.id)));

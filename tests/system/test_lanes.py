@@ -68,7 +68,7 @@ class Publishers:
             time.sleep(self.pause)
 
 
-def each_once_in_order(database, made, timeout=20):
+def each_once_in_order(database, made, timeout=60):
     total = sum(len(ids) for ids in made.values())
     until(lambda: database.value("select count(*) from t.seen") >= total,
           f"{total} events are seen", timeout)

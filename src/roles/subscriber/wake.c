@@ -22,6 +22,9 @@ static const int64_t wake_steps_ms[] = {10, 50, 250, 1000, 5000};
 
 /* Under load many events share a tick, instead of a tick per event. */
 #define WAKE_GAP_MS 5
+/* While publishers save their NOTIFYs: events come in dozens then, and a
+ * delivery costs as much for a few as for many. */
+#define WAKE_BUSY_MS 50
 /* So many NOTIFYs while at work, and publishers are told to save them. */
 #define WAKE_HITS_MAX 16
 
@@ -95,7 +98,7 @@ wake_rest(struct subscriber *sub, bool news)
 	struct wake *w = &sub->wake;
 
 	if (w->quiet && news) {
-		loop_timer_start(&w->timer, wake_steps_ms[0]);
+		loop_timer_start(&w->timer, WAKE_BUSY_MS);
 		return;
 	}
 	if (w->quiet) {
