@@ -39,6 +39,7 @@ START_TEST(test_statements)
 	struct pg_stmt *job = sql_handler_job("orders.notify");
 	struct pg_stmt *event = sql_handler_event("orders.audit");
 	struct pg_stmt *group = sql_handler_group("17");
+	struct pg_stmt *deliver = sql_handler_deliver("9");
 
 	ck_assert_str_eq(
 	    action->sql, "select \"orders\".\"create_order\"($1::jsonb)");
@@ -63,6 +64,13 @@ START_TEST(test_statements)
 	ck_assert_ptr_null(action);
 	sql_handler_free(&action);
 	sql_handler_free(&job);
+	ck_assert_str_eq(deliver->sql,
+	    "select handled, more, alone from chimp.deliver_9($1, $2)");
+	ck_assert_int_eq(deliver->n_params, 2);
+	ck_assert_ptr_null(sql_handler_deliver(""));
+	ck_assert_ptr_null(sql_handler_deliver("9; drop"));
+	ck_assert_ptr_null(sql_handler_event("no schema"));
+	sql_handler_free(&deliver);
 	sql_handler_free(&event);
 	sql_handler_free(&group);
 }

@@ -98,12 +98,12 @@ subscriptions(const struct conf_app *app)
 
 	for (size_t i = 0; i < app->n_subscriptions; i++) {
 		const struct conf_subscription *s = &app->subscriptions[i];
-		json_t *object = json_pack(
-		    "{s:s, s:s, s:s, s:I, s:s, s:I, s:s, s:s}", "name", s->name,
-		    "event", s->event, "sql", s->handler.sql, "lanes",
-		    (json_int_t)s->lanes, "mode", s->mode, "batch",
-		    (json_int_t)s->batch, "from", s->from, "on_failure",
-		    s->on_failure);
+		json_t *object =
+		    json_pack("{s:s, s:s, s:s, s:I, s:s, s:I, s:s, s:s}",
+			"name", s->name, "event", s->event, "sql",
+			s->handler.sql, "lanes", (json_int_t)s->lanes, "mode",
+			s->mode, "batch", (json_int_t)s->batch, "from", s->from,
+			"on_failure", s->on_failure);
 
 		/* What is not there is any. */
 		if (*s->key != '\0')

@@ -32,11 +32,11 @@ struct lane {
 	struct subscriber *sub;
 	enum lane_state state;
 	int64_t id;
-	int64_t epoch; /* of our ownership */
-	char *name;    /* "subscription/number", for the log */
+	int64_t epoch;                 /* of our ownership */
+	char *name;                    /* "subscription/number", for the log */
 	const struct pg_stmt *deliver; /* several events */
 	const struct pg_stmt *handler; /* one event */
-	int batch;         /* events in a transaction at most */
+	int batch;                     /* events in a transaction at most */
 	int singly;        /* next events that are to be run one by one */
 	bool gone;         /* no longer ours; freed when its runner is done */
 	bool listed;       /* in the answer of the claim in hand */

@@ -60,9 +60,9 @@ struct subscriber {
 	struct list lanes;                 /* all, by lane.all_node */
 	struct list by_state[LANE_STATES]; /* each lane on one of them */
 	int n_lanes[LANE_STATES];
-	uint64_t n_handled; /* events, since birth */
-	struct sql_handlers deliveries; /* by subscription */
-	struct sql_handlers handlers;   /* by function */
+	uint64_t n_handled;                  /* events, since birth */
+	struct sql_handlers deliveries;      /* by subscription */
+	struct sql_handlers handlers;        /* by function */
 	struct runner *runners[SUB_RUNNERS]; /* NULL = never opened */
 };
 
