@@ -133,6 +133,9 @@ declare
 	newest xid8;
 	first bigint;
 begin
+	-- First, so that nobody who has still published into it is overlooked.
+	set local lock_timeout = '100ms';
+	execute format('lock table chimp.event_%s in access exclusive mode', p.ring);
 	execute format('select e.xid from chimp.event_%s e order by e.xid desc limit 1', p.ring) into newest;
 	-- The first tick that has all of it: cursors before it point at what is gone.
 	select t.id into first from chimp.tick t
@@ -143,7 +146,6 @@ begin
 		end if;
 		first := chimp.tick();
 	end if;
-	set local lock_timeout = '100ms';
 	execute format('truncate chimp.event_%s', p.ring);
 	update chimp.event_store o set first_tick = first where o.first_tick < first;
 	update chimp.event_partition o set since = null, until = null where o.ring = p.ring;

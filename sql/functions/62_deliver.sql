@@ -34,11 +34,17 @@ begin
 	from chimp.dead_event d
 	where d.subscription_id = l.subscription_id and d.replay_at is not null
 	and chimp.event_lane(d.event_id, d.key, l.lanes) = l.number
-	order by d.event_id limit 32;
+	order by d.event_id limit 1;
 	if not found then
-		update chimp.lane o set replays = false where o.id = l.id;
+		-- Whoever asks for more of them at this moment sets it again.
+		perform from chimp.lane o where o.id = l.id for update;
+		update chimp.lane o set replays = false
+		where o.id = l.id and not exists (
+			select from chimp.dead_event d where d.subscription_id = l.subscription_id and d.replay_at is not null);
 	end if;
 end $$;
+comment on function chimp.replays(chimp.lane) is
+	'The next dead event that a lane is to hand to its handler again: one in a transaction, so that it may do what it likes to its session.';
 
 create or replace function chimp.subscription_make_run(s chimp.subscription) returns void
 language plpgsql as $make$
@@ -121,7 +127,7 @@ begin
 		for e in select * from chimp.replays(w.l) loop
 			begin
 				result := %s(%s);
-%s
+				reset role;
 				delete from chimp.dead_event d
 				where (d.subscription_id, d.event_id) = ((w.l).subscription_id, e.event_id);
 			exception when others or query_canceled then
@@ -139,7 +145,7 @@ begin
 %s
 	perform chimp.lane_end(w.l, w.at, w.newest, coalesce(at_tick, (w.at).tick), coalesce(at_id, (w.at).event_id), more);
 	return next;
-end $body$, name, one, clean, work);
+end $body$, name, one, work);
 begin
 	if handler is null then
 		raise exception 'subscription "%": function %(jsonb) does not exist', s.name, s.handler using errcode = 'CH002';

@@ -22,6 +22,11 @@ language sql stable as $$
 	from chimp.event_store e
 $$;
 
+create or replace function chimp.subscription_app(subscription text) returns text
+language sql stable as $$
+	select r.app from chimp.registration r where r.kind = 'subscription' and r.name = subscription
+$$;
+
 create or replace function chimp.event_condition(subscription text, condition text) returns jsonpath
 language plpgsql as $$
 declare
@@ -33,7 +38,8 @@ begin
 	match := jsonb_path_match('{}', condition::jsonpath);
 	return condition::jsonpath;
 exception when others then
-	raise exception 'subscription "%": where = "%" is no JSON path predicate: %', subscription, condition, sqlerrm
+	raise exception 'app "%": subscription "%": where = "%" is no JSON path predicate: %',
+		chimp.subscription_app(subscription), subscription, condition, sqlerrm
 		using errcode = 'CH002', hint = 'write a comparison of the payload, such as $.amount > 1000';
 end $$;
 
@@ -42,7 +48,8 @@ language plpgsql as $$
 begin
 	return "from"::timestamptz;
 exception when others then
-	raise exception 'subscription "%": from = "%": %', subscription, "from", sqlerrm using errcode = 'CH002';
+	raise exception 'app "%": subscription "%": from = "%": %', chimp.subscription_app(subscription), subscription,
+		"from", sqlerrm using errcode = 'CH002', hint = 'write "now", "beginning" or a time, 2026-01-31T12:00:00Z';
 end $$;
 
 -- Keys keep their order over a change of the number of lanes: the old ones go up
@@ -123,11 +130,18 @@ begin
 				hint = 'events are kept for event_retention; 0 is the oldest that there is';
 		end if;
 		select t.id, "position" - 1 into to_tick, to_id from chimp.tick t, chimp.event_store o
-		where t.id > o.first_tick and pg_visible_in_snapshot(e.xid, t.snapshot) order by t.id limit 1;
+		where t.id >= o.first_tick and pg_visible_in_snapshot(e.xid, t.snapshot) order by t.id limit 1;
+		-- It shared a tick with some that are gone: behind it is the oldest.
+		if to_tick = (select o.first_tick from chimp.event_store o) then
+			to_id := 9223372036854775807;
+		end if;
 	end if;
 	-- Not while another seek or a change of the lanes is at work.
 	perform pg_advisory_xact_lock(hashtext('chimp.registry'));
-	delete from chimp.lane l where l.subscription_id = s.id and l.generation < s.generation;
+	with gone as (
+		delete from chimp.lane l where l.subscription_id = s.id and l.generation < s.generation returning l.id
+	)
+	delete from chimp.lane_cursor c using gone where c.lane_id = gone.id;
 	perform chimp.lane_fence(l.id, to_tick, to_id) from chimp.lane l where l.subscription_id = s.id;
 	update chimp.lane l set epoch = l.epoch + 1, attempts = 0, retry_at = null, last_error = null, paused_at = null,
 		until_tick = null, gap_from = null, gap_until = null
@@ -155,8 +169,10 @@ declare
 	s chimp.subscription := chimp.subscription_get(name);
 begin
 	update chimp.subscription o set paused_at = null, paused_by = null where o.id = s.id;
-	-- Lanes that a failure has paused try their event again, with all attempts.
-	update chimp.lane l set paused_at = null, attempts = 0, retry_at = null, gap_from = null, gap_until = null
+	-- Lanes that a failure has paused try their event again, with all attempts. A
+	-- new epoch, for an owner may have looked during the pause and found nothing.
+	update chimp.lane l set epoch = l.epoch + 1, paused_at = null, attempts = 0, retry_at = null,
+		last_error = null, gap_from = null, gap_until = null
 	where l.subscription_id = s.id;
 	perform pg_notify('chimp_control', 'processes');
 end $$;
