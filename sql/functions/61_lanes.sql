@@ -57,7 +57,7 @@ comment on function chimp.lanes_retire() is
 
 create or replace function chimp.lanes_claim(process uuid, idle bigint[])
 returns table (lane bigint, epoch bigint, subscription text, number int, handler text, batch int,
-	subscription_id bigint)
+	subscription_id bigint, retry_ms bigint)
 language plpgsql as $$
 declare
 	members int;
@@ -94,7 +94,8 @@ begin
 		select count(chimp.lane_fence(t.id)) into mine from taken t;
 	end if;
 	return query
-	select l.id, l.epoch, s.name, l.number, s.handler, s.batch, s.id
+	select l.id, l.epoch, s.name, l.number, s.handler, s.batch, s.id,
+		greatest(0, ceil(extract(epoch from l.retry_at - clock_timestamp()) * 1000))::bigint
 	from chimp.lanes_open() l join chimp.subscription s on s.id = l.subscription_id
 	where l.process_id = $1 and l.paused_at is null and s.paused_at is null;
 end $$;
@@ -145,7 +146,9 @@ create or replace function chimp.lane_events(l chimp.lane, s chimp.subscription,
 	after_id bigint, newest bigint, max_rows int)
 returns table (tick bigint, id bigint, event jsonb, published_at timestamptz)
 language plpgsql rows 32
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+-- Sorted within each tick, not all that there is to get a few.
+set enable_sort = off set enable_incremental_sort = on set jit = off as $$
 declare
 	-- A field of a row is taken out of it anew for each event.
 	pattern text := s.event;
@@ -169,7 +172,8 @@ begin
 		-- Of transactions that began after the tick before.
 		(select o.id, o.name, o.key, o.payload, o.published_at from chimp.event o
 		where o.id > k.done and o.id >= k.first_id and o.id <= k.last_id
-		and o.xid >= k.begun and (o.xid < k.settled or pg_visible_in_snapshot(o.xid, k.snapshot))
+		and (o.xid >= k.begun) is true -- not by the index of xids
+		and (o.xid < k.settled or pg_visible_in_snapshot(o.xid, k.snapshot))
 		and chimp.event_lane(o.id, o.key, lanes) = number
 		and chimp.event_wanted(pattern, only_key, condition, o.name, o.key, o.payload)
 		order by o.id limit max_rows)

@@ -82,7 +82,7 @@ $part$, name) else format($part$
 		select * from chimp.lane_events(w.l, w.s, (w.at).tick, (w.at).event_id, w.newest, (w.s).batch)
 	loop
 		n := n + 1;
-		exit when clock_timestamp() > begun + budget;
+		exit when handled > 0 and clock_timestamp() > begun + budget;
 		begin
 			result := %s(%s);
 %s
@@ -160,7 +160,7 @@ begin
 		' returns table (handled int, more boolean, alone boolean)'
 		' language plpgsql as %L', s.id, body);
 	execute format('comment on function chimp.deliver_%s(bigint, bigint, interval) is %L', s.id,
-		format('Runs the next events of a lane of subscription "%s" (%s) in one transaction; none begins after budget.',
+		format('Runs the next events of a lane of subscription "%s" (%s) in one transaction; after the first, none begins after budget.',
 			s.name, s.handler));
 end $make$;
 comment on function chimp.subscription_make_run(chimp.subscription) is

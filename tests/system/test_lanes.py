@@ -32,6 +32,14 @@ begin
 	end if;
 	return t.see(input);
 end $$;
+create function t.late(input jsonb) returns jsonb language plpgsql as $$
+begin
+	-- Twice: with others, and alone.
+	if nextval('t.tries') < 3 then
+		raise exception 'not yet';
+	end if;
+	return t.see(input);
+end $$;
 """
 SEE = 'subscription "see" { event = "e"  sql = "t.see"  lanes = 6 }\n'
 SLOW = 'subscription "slow" { event = "slow"  sql = "t.slow" }\n'
@@ -148,6 +156,23 @@ def test_g05_the_lanes_of_a_killed_subscriber_go_on_elsewhere(start, app, databa
            float(database.value("select extract(epoch from s.at - e.published_at) * 1000"
                                 " from t.seen s join chimp.events e using (id)"
                                 " where id = %s", event)), "ms", 200)
+
+
+def test_g20_a_retry_comes_in_time_where_its_lane_has_gone_meanwhile(start, app, database, figure):
+    """Others' events flow all the while, and none of them is for that lane."""
+    nodes = two_nodes(start, app, SEE + """
+        subscription "late" { event = "late"  sql = "t.late"  retry_delay = "2s"  backoff = "constant" }
+    """)
+    with Publishers(database):
+        event = publish(database.connect(), event="late")
+        retry_at, pid = until(lambda: (database.rows(
+            "select l.retry_at, p.pid from chimp.lane l join chimp.process p on p.id = l.process_id"
+            " where l.retry_at is not null") or [None])[0], "it fails")
+        assert pid in [p for node in nodes for p in node.children("subscriber").values()]
+        os.kill(pid, signal.SIGKILL)
+        at = until(lambda: database.value("select at from t.seen where id = %s", event), "it is seen")
+    figure("retry due in a lane that another process has now, to its handler",
+           (at - retry_at).total_seconds() * 1000, "ms", 500)
 
 
 def test_a_slow_handler_delays_no_other_subscription(start, app, database):

@@ -24,7 +24,7 @@
 
 static const struct pg_stmt claim_stmt = {"lanes_claim",
     "select lane, epoch, subscription, number, handler, batch, "
-    "subscription_id from chimp.lanes_claim($1, $2)",
+    "subscription_id, retry_ms from chimp.lanes_claim($1, $2)",
     2};
 
 static void
@@ -37,6 +37,7 @@ claim_row(struct subscriber *sub, const struct pg_result *r, int i)
 	    .number = (int)pg_int(r, i, 3),
 	    .handler = sql_handlers_get(&sub->handlers, pg_value(r, i, 4)),
 	    .batch = (int)pg_int(r, i, 5),
+	    .retry_ms = pg_int(r, i, 7),
 	    .deliver = sql_handlers_get(&sub->deliveries, pg_value(r, i, 6)),
 	};
 	struct lane *lane = lane_find(sub, claim.id);

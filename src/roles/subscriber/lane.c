@@ -85,7 +85,13 @@ lane_update(struct lane *lane, const struct lane_claim *claim)
 	}
 	lane->epoch = claim->epoch;
 	lane->seen_tick = -1;
-	lane_set_state(lane, LANE_QUEUED);
+	lane->singly = 0;
+	if (claim->retry_ms == 0) {
+		lane_set_state(lane, LANE_QUEUED);
+		return;
+	}
+	lane_set_state(lane, LANE_DELAYED);
+	loop_timer_start(&lane->delay, claim->retry_ms);
 }
 
 struct lane *

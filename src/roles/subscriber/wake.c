@@ -48,17 +48,16 @@ wake_set_quiet(struct subscriber *sub, bool quiet)
 	pg_query(sub->child->control, &wake_stmt_sleep, values, NULL, NULL);
 }
 
-/* Put idle lanes into the line that have not seen the newest tick; all of
- * them if `all`. */
+/* Put idle lanes into the line that have not seen the newest tick. */
 static void
-wake_lanes(struct subscriber *sub, bool all)
+wake_lanes(struct subscriber *sub)
 {
 	struct list *n, *tmp;
 
 	LIST_FOREACH_SAFE (n, tmp, &sub->by_state[LANE_IDLE]) {
 		struct lane *lane = LIST_ENTRY(n, struct lane, state_node);
 
-		if (all || lane->seen_tick < sub->wake.newest)
+		if (lane->seen_tick < sub->wake.newest)
 			lane_queue(lane);
 	}
 	subscriber_advance(sub);
@@ -77,7 +76,7 @@ wake_news(struct subscriber *sub, const struct pg_result *r)
 	sub->wake.newest = tick;
 	sub->wake.step = 0;
 	if (all) {
-		wake_lanes(sub, false);
+		wake_lanes(sub);
 		return;
 	}
 	for (int i = 0; i < pg_rows(r) && !pg_is_null(r, i, 2); i++) {
@@ -175,10 +174,6 @@ wake_on_timer(struct loop_timer *timer, void *arg)
 	struct subscriber *sub = arg;
 
 	(void)timer;
-	/* A lane may have come to us while its event waits for a retry: then
-	 * there was nothing to read, and no tick will say that there is. */
-	if (sub->wake.step == WAKE_LAST_STEP)
-		wake_lanes(sub, true);
 	sub->wake.cut = true;
 	wake_look(sub);
 }
