@@ -24,9 +24,10 @@ LEASE_S = 3
 class Node:
     """A chimpd that is begun anew when its master was killed."""
 
-    def __init__(self, number, start):
-        """start(name, node) -> a Chimpd that need not be ready."""
+    def __init__(self, number, start, role="worker"):
+        """start(name, node) -> a Chimpd that need not be ready; role: of its workers."""
         self.name = f"n{number}"
+        self.role = role
         self.start = start
         self.lives = 0
         self.evicted = 0  # workers that found themselves declared dead
@@ -45,7 +46,7 @@ class Node:
 
     def workers(self):
         """Their pids."""
-        return list(self.daemon.children("worker").values())
+        return list(self.daemon.children(self.role).values())
 
     def kill_master(self, with_workers=False):
         """And start another at once: the orphans may still be there."""
