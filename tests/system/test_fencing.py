@@ -7,6 +7,7 @@ in test_crashes.py.
 
 import os
 import signal
+import threading
 import uuid
 
 import psycopg2
@@ -265,3 +266,139 @@ def test_g19_a_resigned_owner_cannot_move_the_cursor(start, app, database):
     with pytest.raises(psycopg2.Error) as raised:
         database.rows(advance, lane, new_epoch, from_tick, from_id, tick, event_id)
     assert raised.value.pgcode == "CH001"
+
+
+# A backend that is named here waits in the handler for a lock.
+SLOW = TABLES + """
+create table t.slow (pid int);
+create function t.event(input jsonb) returns jsonb language plpgsql as $$
+begin
+	insert into t.done values ((input ->> 'id')::bigint, 'event');
+	if exists (select from t.slow s where s.pid = pg_backend_pid()) then
+		perform pg_advisory_xact_lock(9);
+	end if;
+	return null;
+end $$;
+create function t.events(input jsonb) returns jsonb language sql as $$
+	select count(t.event(e.value)) from jsonb_array_elements(input) e;
+	select null::jsonb
+$$;
+"""
+MODES = {"each": 'sql = "t.event"', "batch": 'sql = "t.events"  mode = "batch"'}
+
+
+class Delivery(threading.Thread):
+    """A statement on a connection of its own; its answer, or its SQLSTATE."""
+
+    def __init__(self, database, statement, *args):
+        super().__init__()
+        self.connection = database.connect()
+        self.pid = self.connection.get_backend_pid()
+        self.call = (statement, *args)
+        self.answer = None
+        self.sqlstate = None
+
+    def run(self):
+        try:
+            self.answer = rows(self.connection, *self.call)
+        except psycopg2.Error as e:
+            self.sqlstate = e.pgcode
+
+    def wait_blocked(self, database):
+        until(lambda: database.value(
+            "select wait_event_type = 'Lock' from pg_stat_activity where pid = %s", self.pid),
+            "it waits for a lock")
+
+
+class Lane:
+    """The only lane of a subscription, with events in it, and its owners."""
+
+    def __init__(self, start, app, database, mode):
+        start(app(f'subscription "s" {{ event = "e"  {MODES[mode]} }}', SLOW),
+              workers="", cron=0, subscriber=0)
+        self.database = database
+        self.id = database.value("select id from chimp.lane")
+        self.deliver = "select handled from chimp.deliver_%d(%%s, %%s)" % database.value(
+            "select id from chimp.subscription")
+        self.owners = [register(database, "subscriber") for _ in range(2)]
+        self.events = [database.value("select chimp.publish('e', '{}')") for _ in range(3)]
+        database.rows("select chimp.tick()")
+
+    def claim(self, n):
+        """The epoch under which the n-th of its owners has it now."""
+        return self.database.value(
+            "select epoch from chimp.lanes_claim(%s, '{}')", self.owners[n])
+
+    def end(self, n):
+        self.database.rows("select chimp.process_end(%s)", self.owners[n])
+
+    def each_once(self):
+        return done(self.database) == [(event, "event") for event in self.events]
+
+
+@pytest.fixture(params=list(MODES))
+def lane(request, start, app, database):
+    return Lane(start, app, database, request.param)
+
+
+def test_g19_a_delivery_with_an_old_epoch_is_refused(lane):
+    old = lane.claim(0)
+    lane.end(0)
+    for heir in (False, True):               # the lane is nobody's, then another's
+        epoch = lane.claim(1) if heir else None
+        with pytest.raises(psycopg2.Error) as raised:
+            lane.database.rows(lane.deliver, lane.id, old)
+        assert raised.value.pgcode == "CH001"
+        assert done(lane.database) == []
+    assert lane.database.value(lane.deliver, lane.id, epoch) == 3
+    assert lane.each_once()
+
+
+def test_g19_a_delivery_that_ends_after_its_heir_s_is_rolled_back(lane):
+    lock = transaction(lane.database)
+    rows(lock, "select pg_advisory_xact_lock(9)")
+    late = Delivery(lane.database, lane.deliver, lane.id, lane.claim(0))
+    lane.database.rows("insert into t.slow values (%s)", late.pid)
+    late.start()
+    late.wait_blocked(lane.database)
+    lane.end(0)
+    epoch = lane.claim(1)
+    assert lane.database.value(lane.deliver, lane.id, epoch) == 3
+    assert lane.each_once()
+    lock.commit()
+    late.join(20)
+    assert late.sqlstate == "CH001"
+    assert lane.each_once()
+    assert lane.database.value(lane.deliver, lane.id, epoch) == 0
+
+
+def test_g19_a_delivery_that_ends_between_is_not_repeated_by_its_heir(lane):
+    tx = transaction(lane.database)
+    [(handled,)] = rows(tx, lane.deliver, lane.id, lane.claim(0))
+    assert handled == 3
+    lane.end(0)
+    claim = Delivery(lane.database, "select epoch from chimp.lanes_claim(%s, '{}')", lane.owners[1])
+    claim.start()
+    claim.wait_blocked(lane.database)
+    tx.commit()
+    claim.join(20)
+    assert claim.sqlstate is None
+    [(epoch,)] = claim.answer
+    assert lane.each_once()
+    assert lane.database.value(lane.deliver, lane.id, epoch) == 0
+    assert lane.each_once()
+
+
+def test_g19_a_seek_beats_the_delivery_that_is_under_way(lane):
+    lock = transaction(lane.database)
+    rows(lock, "select pg_advisory_xact_lock(9)")
+    late = Delivery(lane.database, lane.deliver, lane.id, lane.claim(0))
+    lane.database.rows("insert into t.slow values (%s)", late.pid)
+    late.start()
+    late.wait_blocked(lane.database)
+    lane.database.rows("select chimp.subscription_seek('s', %s)", lane.events[1])
+    lock.commit()
+    late.join(20)
+    assert late.sqlstate == "CH001"
+    assert lane.database.value(lane.deliver, lane.id, lane.claim(0)) == 2
+    assert done(lane.database) == [(event, "event") for event in lane.events[1:]]
