@@ -318,7 +318,7 @@ class Lane:
               workers="", cron=0, subscriber=0)
         self.database = database
         self.id = database.value("select id from chimp.lane")
-        self.deliver = "select handled from chimp.deliver_%d(%%s, %%s)" % database.value(
+        self.deliver = "select handled from chimp.deliver_%d(%%s, %%s, '1 min')" % database.value(
             "select id from chimp.subscription")
         self.owners = [register(database, "subscriber") for _ in range(2)]
         self.events = [database.value("select chimp.publish('e', '{}')") for _ in range(3)]
@@ -351,6 +351,13 @@ def test_g19_a_delivery_with_an_old_epoch_is_refused(lane):
         assert raised.value.pgcode == "CH001"
         assert done(lane.database) == []
     assert lane.database.value(lane.deliver, lane.id, epoch) == 3
+    assert lane.each_once()
+
+
+def test_g19_a_delivery_gets_on_however_long_it_takes_to_begin(lane):
+    epoch = lane.claim(0)
+    late = lane.deliver.replace("1 min", "0")
+    assert sum(lane.database.value(late, lane.id, epoch) for _ in range(3)) == 3
     assert lane.each_once()
 
 
