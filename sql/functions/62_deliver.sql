@@ -160,7 +160,7 @@ begin
 		' returns table (handled int, more boolean, alone boolean)'
 		' language plpgsql as %L', s.id, body);
 	execute format('comment on function chimp.deliver_%s(bigint, bigint, interval) is %L', s.id,
-		format('Runs the next events of a lane of subscription "%s" (%s) in one transaction; after the first, none begins after budget.',
+		format('Runs the next events of a lane of subscription "%s" (%s) in one transaction; after budget none begins but the first.',
 			s.name, s.handler));
 end $make$;
 comment on function chimp.subscription_make_run(chimp.subscription) is
