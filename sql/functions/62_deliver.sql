@@ -117,9 +117,11 @@ begin
 	handled := 0;
 	more := false;
 	alone := false;
+	waits := false;
 	perform chimp.session_reset();
 	select * into w from chimp.lane_open(lane, epoch);
 	if not found then
+		waits := true;                   -- and has not been looked through
 		return next;
 		return;
 	end if;
@@ -155,16 +157,18 @@ begin
 		where p.oid = to_regprocedure(format('chimp.deliver_%s(bigint, bigint, interval)', s.id))) then
 		return;
 	end if;
-	execute format('create or replace function chimp.deliver_%s'
+	-- An earlier version's may return something else.
+	execute format('drop function if exists chimp.deliver_%s(bigint, bigint, interval)', s.id);
+	execute format('create function chimp.deliver_%s'
 		'(lane bigint, epoch bigint, budget interval default ''20 ms'')'
-		' returns table (handled int, more boolean, alone boolean)'
+		' returns table (handled int, more boolean, alone boolean, waits boolean)'
 		' language plpgsql as %L', s.id, body);
 	execute format('comment on function chimp.deliver_%s(bigint, bigint, interval) is %L', s.id,
 		format('Runs the next events of a lane of subscription "%s" (%s) in one transaction; after budget none begins but the first.',
 			s.name, s.handler));
 end $make$;
 comment on function chimp.subscription_make_run(chimp.subscription) is
-	'Make chimp.deliver_ID, which runs the next events of a lane of this subscription in one transaction. It returns how many, whether there are more, and whether the next one is to be run alone.';
+	'Make chimp.deliver_ID, which runs the next events of a lane of this subscription in one transaction. It returns how many, whether there are more, whether the next one is to be run alone, and whether the lane waits, paused or for a retry, with nothing said about what is in it.';
 
 -- One by one ----------------------------------------------------------------------
 

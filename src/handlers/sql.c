@@ -132,7 +132,7 @@ sql_handler_deliver(const char *subscription_id)
 		return NULL;
 	stmt = mem_zalloc(sizeof(*stmt));
 	stmt->name = mem_printf("deliver %s", subscription_id);
-	stmt->sql = mem_printf("select handled, more, alone"
+	stmt->sql = mem_printf("select handled, more, alone, waits"
 			       " from chimp.deliver_%s($1, $2)",
 	    subscription_id);
 	stmt->n_params = 2;

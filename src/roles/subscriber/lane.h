@@ -22,7 +22,7 @@ enum lane_state {
 	LANE_IDLE,    /* handled everything up to seen_tick */
 	LANE_QUEUED,  /* waits for a runner */
 	LANE_WORKING, /* a runner has it */
-	LANE_DELAYED, /* its next event failed: waits for the retry */
+	LANE_DELAYED, /* its next event failed, or it is paused: it waits */
 	LANE_STATES
 };
 

@@ -20,6 +20,9 @@
 #define RUNNER_WINDOW_BYTES (4 * 1024 * 1024)
 /* After an error that is not an event's own: the server is in trouble. */
 #define RUNNER_TROUBLE_MS 1000
+/* Until a lane is looked at again that is paused, or whose former owner has
+ * left its event to be retried. */
+#define RUNNER_WAIT_MS 1000
 /* Doubled with every conflict in a row. */
 #define RUNNER_CONFLICT_MS     10
 #define RUNNER_CONFLICT_MAX_MS 1000
@@ -335,8 +338,9 @@ runner_on_read(struct pg_link *link, struct pg_reply *reply, void *arg)
 	} else if (r->lane->gone || r->sub->child->draining) {
 		runner_end(r, LANE_TURN_MORE, 0);
 	} else if (pg_rows(reply->results[0]) == 0) {
+		/* Or it waits: a delivery tells which. */
 		r->lane->singly = 0;
-		runner_end(r, LANE_TURN_DONE, 0);
+		runner_end(r, LANE_TURN_MORE, 0);
 	} else {
 		runner_send_window(r, reply->results[0]);
 	}
@@ -374,7 +378,7 @@ runner_delivery_failed(struct runner *r, const struct pg_reply *reply)
 		runner_end_failed(r, failure);
 }
 
-/* Columns: handled, more, alone. */
+/* Columns: handled, more, alone, waits. */
 static void
 runner_on_delivered(struct pg_link *link, struct pg_reply *reply, void *arg)
 {
@@ -394,9 +398,12 @@ runner_on_delivered(struct pg_link *link, struct pg_reply *reply, void *arg)
 	}
 	if (pg_bool(reply->results[0], 0, 2))
 		r->lane->singly = 1;
-	runner_end(r,
-	    pg_bool(reply->results[0], 0, 1) ? LANE_TURN_MORE : LANE_TURN_DONE,
-	    0);
+	if (pg_bool(reply->results[0], 0, 3))
+		runner_end(r, LANE_TURN_DELAY, RUNNER_WAIT_MS);
+	else if (pg_bool(reply->results[0], 0, 1))
+		runner_end(r, LANE_TURN_MORE, 0);
+	else
+		runner_end(r, LANE_TURN_DONE, 0);
 }
 
 static void
