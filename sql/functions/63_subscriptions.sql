@@ -138,11 +138,12 @@ begin
 	end if;
 	-- Not while another seek or a change of the lanes is at work.
 	perform pg_advisory_xact_lock(hashtext('chimp.registry'));
+	-- Those of a former number of lanes as well, before they go.
+	perform chimp.lane_fence(l.id, to_tick, to_id) from chimp.lane l where l.subscription_id = s.id;
 	with gone as (
 		delete from chimp.lane l where l.subscription_id = s.id and l.generation < s.generation returning l.id
 	)
 	delete from chimp.lane_cursor c using gone where c.lane_id = gone.id;
-	perform chimp.lane_fence(l.id, to_tick, to_id) from chimp.lane l where l.subscription_id = s.id;
 	update chimp.lane l set epoch = l.epoch + 1, attempts = 0, retry_at = null, last_error = null, paused_at = null,
 		until_tick = null, gap_from = null, gap_until = null
 	where l.subscription_id = s.id;
@@ -190,7 +191,7 @@ begin
 		where d.subscription_id = s.id and ($2 is null or d.event_id = $2)
 		returning chimp.event_lane(d.event_id, d.key, s.lanes) as number
 	), woken as (
-		update chimp.lane l set replays = true from (select distinct w.number from waiting w) w
+		update chimp.lane l set replays = true, epoch = l.epoch + 1 from (select distinct w.number from waiting w) w
 		where l.subscription_id = s.id and l.generation = s.generation and l.number = w.number
 	)
 	select count(*) into n from waiting;
