@@ -37,8 +37,8 @@ struct pg_stmt *sql_handler_event(const char *function);
 
 /* select ... from chimp.deliver_ID(lane, epoch), which the database made for
  * the subscription with this id: it handles a lane's next events in one
- * transaction. Parameters: lane, epoch. Columns: handled, more, alone, waits. NULL if
- * it is no number. */
+ * transaction. Parameters: lane, epoch. Columns: handled, more, alone, waits.
+ * NULL if it is no number. */
 struct pg_stmt *sql_handler_deliver(const char *subscription_id);
 
 void sql_handler_free(struct pg_stmt **stmt);

@@ -12,6 +12,7 @@ import uuid
 
 import psycopg2
 import pytest
+from psycopg2.extras import Json
 
 from harness.cluster import rows
 from harness.wait import until
@@ -396,7 +397,15 @@ def test_g19_a_delivery_that_ends_between_is_not_repeated_by_its_heir(lane):
     assert lane.each_once()
 
 
-def test_g19_a_seek_beats_the_delivery_that_is_under_way(lane):
+FORMER = {"event": "e", "sql": "t.event", "lanes": 2, "batch": 32, "max_attempts": 3,
+          "retry_delay_ms": 1000, "retry_delay_max_ms": 1000, "backoff": "constant",
+          "on_failure": "park"}
+
+
+@pytest.mark.parametrize("former", [False, True])
+def test_g19_a_seek_beats_the_delivery_that_is_under_way(lane, former):
+    if former:                               # of a former number of lanes, it ends with the seek
+        lane.database.rows("select chimp.subscription_put('s', %s)", Json(FORMER))
     lock = transaction(lane.database)
     rows(lock, "select pg_advisory_xact_lock(9)")
     late = Delivery(lane.database, lane.deliver, lane.id, lane.claim(0))
@@ -407,5 +416,9 @@ def test_g19_a_seek_beats_the_delivery_that_is_under_way(lane):
     lock.commit()
     late.join(20)
     assert late.sqlstate == "CH001"
-    assert lane.database.value(lane.deliver, lane.id, lane.claim(0)) == 2
+    assert done(lane.database) == []
+    handled = [lane.database.value(lane.deliver, new, epoch) for new, epoch in lane.database.rows(
+        "select c.lane, c.epoch from unnest(%s::uuid[]) o (id), chimp.lanes_claim(o.id, '{}') c",
+        lane.owners)]
+    assert sum(handled) == 2 and len(handled) == 1 + former
     assert done(lane.database) == [(event, "event") for event in lane.events[1:]]
