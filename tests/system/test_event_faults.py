@@ -6,7 +6,6 @@ import time
 import psycopg2
 import pytest
 
-from harness import procs
 from harness.faults import Node
 from harness.settings import long_or_short
 from harness.stream import (
@@ -122,5 +121,5 @@ def test_whatever_is_killed_no_event_is_lost_or_doubled_or_out_of_order(
                     f"{len(writers.all)} writers, transactions of up to {writers.longest():.0f} s, "
                     f"{writers.unanswered()} commits not answered, all delivered after {drained:.1f} s "
                     "to 3 subscriptions and replayed; 0 lost, doubled or out of order")
-    assert len(committed) > 500
+    assert len(committed) > 200
     assert untested(faults) == []
