@@ -102,7 +102,9 @@ select s.name, s.event, s.key, s.condition::text as "where", s.handler, s.mode, 
 	case when s.paused_at is not null then greatest(l.paused, l.lanes) else l.paused end as paused, l.owned, l.retrying,
 	(select count(*) from chimp.dead_event d where d.subscription_id = s.id) as dead, s.active,
 	coalesce(clock_timestamp() - g.oldest_at, interval '0') as lag, s.paused_at as paused_since, s.paused_by,
-	l.gap_from, l.gap_until
+	l.gap_from, l.gap_until,
+	case when not s.active then 'unregistered' when s.paused_at is not null then 'paused' when l.paused > 0 then 'stopped'
+		when l.retrying > 0 then 'retrying' when g.lag_events > 0 then 'behind' else 'up to date' end as state
 from chimp.subscription s
 cross join lateral chimp.subscription_lag(s) g
 cross join lateral (
@@ -111,7 +113,18 @@ cross join lateral (
 		min(o.gap_from) as gap_from, max(o.gap_until) as gap_until
 	from chimp.lane o where o.subscription_id = s.id) l;
 comment on view chimp.subscriptions is
-	'Subscriptions with their lag: events committed and not handled, and the age of the oldest. lag_exact false: there are many, and lag_events counts all events behind the cursor, of any name. gap_from, gap_until: events of this time were not kept for it.';
+	'Subscriptions with their lag: events committed and not handled, and the age of the oldest. lag_exact false: there are many, and lag_events counts all events behind the cursor, of any name. gap_from, gap_until: events of this time were not kept for it. state: unregistered, paused (by an operator), stopped (a lane, by a failed event), retrying, behind, up to date.';
+
+create or replace view chimp.lanes as
+select s.name as subscription, l.number, l.lanes, l.generation = s.generation as newest, c.tick,
+	nullif(c.event_id, 9223372036854775807) as event_id, c.moved_at, p.node, concat_ws('/', p.role, p.slot) as process,
+	p.pid, l.attempts, l.retry_at, l.paused_at, l.last_error as error, l.until_tick, l.gap_from, l.gap_until, l.id
+from chimp.lane l
+join chimp.subscription s on s.id = l.subscription_id
+cross join lateral chimp.lane_position(l.id) c
+left join chimp.process p on p.id = l.process_id;
+comment on view chimp.lanes is
+	'Lanes of subscriptions: everything up to (tick, event_id) is handled, all of the tick where event_id is NULL. node, process, pid: the owner. error: why the next event failed. newest false: of a former number of lanes, at work up to until_tick.';
 
 create or replace view chimp.processes as
 select p.id, p.node, p.role, p.class, p.slot, p.pid, p.version, p.busy, p.status, p.started_at, p.lease_until,

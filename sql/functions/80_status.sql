@@ -24,7 +24,8 @@ set jit = off as $$
 		from chimp.schedules s where s.active),
 	'subscriptions', (select coalesce(jsonb_agg(jsonb_build_object('name', s.name, 'event', s.event,
 			'lanes', s.lanes, 'lag_events', s.lag_events,
-			'lag_ms', (extract(epoch from s.lag) * 1000)::bigint, 'paused', s.paused, 'dead', s.dead)
+			'lag_ms', (extract(epoch from s.lag) * 1000)::bigint, 'paused', s.paused, 'dead', s.dead,
+			'state', s.state)
 			order by s.name), '[]')
 		from chimp.subscriptions s where s.active))
 $$;

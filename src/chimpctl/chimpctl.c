@@ -13,6 +13,8 @@ const struct ctl_noun *const ctl_nouns[] = {
     &noun_job,
     &noun_dead,
     &noun_cron,
+    &noun_event,
+    &noun_subscription,
     &noun_why,
     &noun_node,
     NULL,

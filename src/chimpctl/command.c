@@ -109,11 +109,11 @@ help_all(void)
 	for (const struct ctl_noun *const *n = ctl_nouns; *n != NULL; n++) {
 		const struct ctl_verb *v = (*n)->verbs;
 
-		printf("  %-10s%s\n", (*n)->name, (*n)->help);
+		printf("  %-14s%s\n", (*n)->name, (*n)->help);
 		if (v->name == NULL)
 			continue;
 		for (; v->run != NULL; v++)
-			printf("  %-10s  %s %s\n", "", v->name, v->args);
+			printf("  %-14s  %s %s\n", "", v->name, v->args);
 	}
 	help_options("For every command", global_options);
 	puts("\nWithout -c and -d, the database is the one of DATABASE_URL, "

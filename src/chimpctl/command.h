@@ -54,8 +54,9 @@ struct ctl_noun {
 
 /* Ends with NULL. */
 extern const struct ctl_noun *const ctl_nouns[];
-extern const struct ctl_noun noun_cron, noun_dead, noun_job, noun_migrate,
-    noun_node, noun_queue, noun_status, noun_why;
+extern const struct ctl_noun noun_cron, noun_dead, noun_event, noun_job,
+    noun_migrate, noun_node, noun_queue, noun_status, noun_subscription,
+    noun_why;
 
 /* Parse argv, run the verb that it names; returns an exit status. */
 int command_run(int argc, char **argv);

@@ -4,16 +4,12 @@
 #include "chimpctl/command.h"
 #include "chimpctl/db.h"
 #include "chimpctl/human.h"
+#include "chimpctl/payload.h"
 #include "chimpctl/say.h"
 #include "chimpctl/table.h"
-#include "common/base/fd.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-enum { JOB_PAYLOAD_MAX = 64 << 20 }; /* bytes read from stdin */
 
 /* job enqueue ---------------------------------------------------------------*/
 
@@ -52,25 +48,6 @@ static const char enqueue_sql[] =
     " ordering_key => $6, run_at => $7::timestamptz,"
     " max_attempts => $8::int, timeout => $9::interval) as id";
 
-/* The payload in a buffer that the caller frees, NULL after an error. */
-static char *
-enqueue_read_stdin(void)
-{
-	size_t size;
-	char *text = fd_read_all(STDIN_FILENO, JOB_PAYLOAD_MAX, &size);
-
-	if (text == NULL)
-		say_error("cannot read the payload from standard input",
-		    strerror(errno), NULL);
-	else if (strlen(text) != size) {
-		say_error("the payload holds a zero byte", NULL,
-		    "A payload is one JSON value in UTF-8.");
-		free(text);
-		text = NULL;
-	}
-	return text;
-}
-
 static int
 enqueue_send(struct ctl_call *call, const char *payload)
 {
@@ -97,7 +74,7 @@ job_enqueue(struct ctl_call *call)
 
 	if (payload == NULL || strcmp(payload, "-") != 0)
 		return enqueue_send(call, payload);
-	text = enqueue_read_stdin();
+	text = payload_read_stdin();
 	if (text == NULL)
 		return CTL_FAILED;
 	status = enqueue_send(call, text);

@@ -179,10 +179,7 @@ subscriptions_row(
 	cell_number(table, subscription, "lag_events");
 	cell_duration(table, subscription, "lag_ms");
 	cell_number(table, subscription, "dead");
-	if (json_number_value(json_object_get(subscription, "paused")) > 0)
-		table_cell(table, "paused by a failure");
-	else
-		table_cell(table, "runs");
+	cell_text(table, subscription, "state");
 }
 
 #define COLUMNS(table) (table), sizeof(table) / sizeof(*(table))

@@ -29,6 +29,13 @@ static const char schedule_sql[] =
     " order by n), '') from jsonb_array_elements(w -> 'reasons')"
     " with ordinality x (r, n)) as text from chimp.why_schedule($1) w";
 
+static const char subscription_sql[] =
+    "select w as json, format(E'subscription %s (%s) is %s\\n', w ->> 'name',"
+    " w ->> 'event', w ->> 'state')"
+    " || (select coalesce(string_agg('  ' || (r ->> 'why') || E'\\n', ''"
+    " order by n), '') from jsonb_array_elements(w -> 'reasons')"
+    " with ordinality x (r, n)) as text from chimp.why_subscription($1) w";
+
 static int
 why_print(struct ctl_call *call, const char *sql)
 {
@@ -57,6 +64,12 @@ why_schedule(struct ctl_call *call)
 	return why_print(call, schedule_sql);
 }
 
+static int
+why_subscription(struct ctl_call *call)
+{
+	return why_print(call, subscription_sql);
+}
+
 static const struct ctl_verb why_verbs[] = {
     {"job", "ID",
 	"what a job waits for: a pause, a limit, a key, an instant, a worker;\n"
@@ -66,6 +79,10 @@ static const struct ctl_verb why_verbs[] = {
 	"why it fires or does not: its next slot, a pause, an error; its last\n"
 	"slot and how that one's job stands",
 	1, 1, NULL, why_schedule},
+    {"subscription", "NAME",
+	"why it lags: processes, a pause, lanes that a failed event holds, a\n"
+	"gap, transactions that are open for long; or that it does not",
+	1, 1, NULL, why_subscription},
     {0},
 };
 
