@@ -228,6 +228,21 @@ def test_g20_a_stopped_lane_tries_again_after_resume(subscribe):
     assert database.rows("select attempts, retry_at, paused_at, error from chimp.lanes") == [(0, None, None, None)]
 
 
+def test_a_retry_comes_in_time_after_its_lane_has_moved(start, app, database):
+    """Also while other events keep its new owner busy."""
+    node = start(app(sub('retry_delay = "2s"  backoff = "constant"', sql="t.fail") + sub("", "other", "t.other", "f"),
+                     SCHEMA), workers="", cron=0)
+    event = publish(database, '{"bad": 1}')
+    until(lambda: database.value("select attempts from chimp.lanes where subscription = 'see'") == 1, "it fails")
+    database.rows("update t.switch set broken = false")
+    node.wait_replaced("subscriber/0", node.kill("subscriber/0"))
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not seen(database):
+        publish(database, event="f")
+        time.sleep(0.05)
+    assert seen(database) == [event]
+
+
 def test_g20_dead_events_are_replayed(subscribe):
     database = subscribe(sub("max_attempts = 1" + FAST, sql="t.fail"))
     ids = [publish(database, p) for p in ('{"bad": 1}', "{}", '{"bad": 2}', "{}")]
