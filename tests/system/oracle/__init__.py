@@ -1,0 +1,1 @@
+"""What cron's slots must be, found out by other means than chimpd's."""
