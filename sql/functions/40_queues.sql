@@ -19,6 +19,19 @@ begin
 	end if;
 end $$;
 
+create or replace function chimp.wake_workers_of(queues int[]) returns void
+language plpgsql as $$
+begin
+	-- Beyond a few, one NOTIFY has every worker look at all of its queues.
+	if cardinality(queues) > 16 then
+		perform pg_notify('chimp_work', '');
+	else
+		perform chimp.wake_workers(q) from chimp.queue q where q.id = any (queues);
+	end if;
+end $$;
+comment on function chimp.wake_workers_of(int[]) is
+	'Wake the workers that sleep on these queues, in which jobs have become ready.';
+
 create or replace function chimp.queue_get(name text) returns chimp.queue
 language plpgsql stable as $$
 declare
@@ -124,15 +137,22 @@ end $$;
 comment on function chimp.job_close(chimp.job) is
 	'Free the keys of a job that has ended; the next job of its ordering key becomes ready.';
 
-create or replace function chimp.job_is_open(id bigint) returns boolean
+create or replace function chimp.open_job(id bigint) returns table (job_id bigint)
 language sql stable as $$
-	select exists (select from chimp.job j where j.id = $1 and (
+	select j.id from chimp.job j where j.id = $1 and (
 		exists (select from chimp.job_ready r where (r.queue_id, r.rank, r.job_id) = (j.queue_id, -j.priority, j.id))
 		or exists (select from chimp.job_scheduled s where s.job_id = j.id)
 		or exists (select from chimp.job_suspect u where u.job_id = j.id)
 		or exists (select from chimp.job_held h
 			where (h.queue_id, h.ordering_key, h.job_id) = (j.queue_id, j.ordering_key, j.id))
-		or exists (select from chimp.job_claim c where c.queue_id = j.queue_id and j.id = any (c.jobs))))
+		or exists (select from chimp.job_claim c where c.queue_id = j.queue_id and j.id = any (c.jobs)))
+$$;
+comment on function chimp.open_job(bigint) is
+	'The job, if it exists and has not ended; in a query''s FROM the planner sees through it.';
+
+create or replace function chimp.job_is_open(id bigint) returns boolean
+language sql stable as $$
+	select exists (select from chimp.open_job($1))
 $$;
 comment on function chimp.job_is_open(bigint) is 'The job exists and has not ended.';
 

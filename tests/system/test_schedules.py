@@ -360,8 +360,8 @@ def test_g26_overlap_allow(start, app, database):
 def fire(database, slot_ms):
     """Fire this slot by hand, as a cron process does; when its job is due after it, in ms."""
     database.rows("update chimp.schedule set planned = true, next_at = chimp.from_ms(%s)", slot_ms)
-    assert database.value("select chimp.cron_fire(id, revision, %s, %s) from chimp.schedule",
-                          slot_ms, slot_ms + 60000)
+    assert database.value("select chimp.cron_fire(id, revision, %s, %s, %s) from chimp.schedule",
+                          slot_ms, slot_ms, slot_ms + 60000)
     return database.value("select round(extract(epoch from s.run_at - f.slot_at) * 1000)::int"
                           " from chimp.firing f left join chimp.job_scheduled s using (job_id)"
                           " where f.slot_at = chimp.from_ms(%s)", slot_ms)
@@ -402,7 +402,7 @@ def firing_cost(database, ago):
     slot = database.value("select extract(epoch from date_trunc('second', now()))::bigint - %s", ago)
     slot *= 1000
     database.rows("update chimp.schedule set planned = true, next_at = chimp.from_ms(%s)", slot)
-    return buffers(database, f"select chimp.cron_fire(id, revision, {slot}, {slot + 1000})"
+    return buffers(database, f"select chimp.cron_fire(id, revision, {slot}, {slot}, {slot + 1000})"
                              " from chimp.schedule where name = 'c'")
 
 

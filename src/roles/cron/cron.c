@@ -5,18 +5,22 @@
  * and fire it, ask how long to wait. The database's clock decides what is due
  * and its unique key that a slot fires once, so any number of cron processes
  * may do the same at the same time; no leader is needed (G23).
+ *
+ * Schedules with one slot to fire are fired together, in one transaction. If
+ * that fails, for a reason that one of them has, each is fired by itself (G27).
  */
+#include "roles/cron/cron_bad.h"
+#include "roles/cron/cron_batch.h"
 #include "roles/cron/cron_check.h"
 #include "roles/cron/cron_misfire.h"
+#include "roles/cron/cron_row.h"
+#include "roles/cron/cron_zones.h"
 #include "roles/role.h"
 
 #include "common/base/err.h"
-#include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
-#include "common/cron/cron_expr.h"
 #include "common/cron/cron_next.h"
-#include "common/cron/cron_zone.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -29,8 +33,10 @@
 #define CRON_WAIT_MAX_MS 60000
 /* After a failure, or with a schedule that cannot be run: it stays due. */
 #define CRON_TROUBLE_MS 1000
+/* After another process or transaction had some in hand: it may still. */
+#define CRON_BEATEN_MS 50
 /* Schedules in one round, and units of a round at once (G40). */
-#define CRON_ROUND_ROWS  1000
+#define CRON_ROUND_ROWS  CRON_BATCH_MAX
 #define CRON_ROUND_UNITS 1000
 
 enum cron_state {
@@ -40,51 +46,22 @@ enum cron_state {
 	CRON_MEASURING /* cron_wait_ms is on its way */
 };
 
-/* A schedule that was complained about. */
-struct cron_bad {
-	struct list node;
-	int64_t schedule;
-	int64_t revision;
-};
-
 struct cron {
 	struct child *child;
 	struct loop_timer timer;
 	enum cron_state state;
-	int in_flight;               /* units of the round without an answer */
-	uint64_t n_fired;            /* since birth */
-	bool again;                  /* news came during the round */
-	bool trouble;                /* something of the round failed */
-	char complaint[128];         /* logged last; "" after a good round */
-	struct list bad;             /* struct cron_bad */
+	int in_flight;       /* units of the round without an answer */
+	uint64_t n_fired;    /* since birth */
+	bool again;          /* news came during the round */
+	bool trouble;        /* something of the round failed */
+	bool beaten;         /* another had some of the round in hand */
+	char complaint[128]; /* logged last; "" after a good round */
+	struct cron_bad bad;
+	struct cron_zones zones;     /* of the round */
+	struct cron_batch batch;     /* of the round */
 	struct cron_firings firings; /* of the schedule in hand */
 };
 
-/* A row of cron_due. */
-struct cron_row {
-	int64_t schedule;
-	int64_t revision;
-	const char *name;
-	const char *expression;
-	const char *timezone;
-	const char *misfire;
-	bool planned;
-	int64_t slot_ms; /* if planned */
-	int64_t now_ms;
-};
-
-/* A row with its texts understood. */
-struct cron_job {
-	const struct cron_row *row;
-	struct cron_expr expr;
-	struct cron_policy policy;
-	struct cron_zone *zone;
-};
-
-static const struct pg_stmt cron_stmt_due = {"cron_due",
-    "select schedule, revision, name, expression, timezone, misfire, "
-    "slot_ms, now_ms from chimp.cron_due($1)",
-    1};
 static const struct pg_stmt cron_stmt_wait = {
     "cron_wait", "select chimp.cron_wait_ms()", 0};
 static const struct pg_stmt cron_stmt_plan = {
@@ -94,7 +71,9 @@ static const struct pg_stmt cron_stmt_unreadable = {
 static const struct pg_stmt cron_stmt_skip = {
     "cron_skip", "select chimp.cron_skip($1, $2, $3)", 3};
 static const struct pg_stmt cron_stmt_fire = {
-    "cron_fire", "select chimp.cron_fire($1, $2, $3, $4)", 4};
+    "cron_fire", "select chimp.cron_fire($1, $2, $3, $4, $5)", 5};
+static const struct pg_stmt cron_stmt_fire_many = {"cron_fire_many",
+    "select chimp.cron_fire_many($1, $2, $3, $4, $5)", CRON_BATCH_PARAMS};
 
 /* Room for an int64_t as text. */
 struct cron_number {
@@ -129,6 +108,8 @@ cron_wait(struct cron *cron, int64_t ms)
 		ms = CRON_WAIT_MAX_MS;
 	if (cron->trouble && ms < CRON_TROUBLE_MS)
 		ms = CRON_TROUBLE_MS;
+	if (cron->beaten && ms < CRON_BEATEN_MS)
+		ms = CRON_BEATEN_MS;
 	if (cron->again)
 		ms = 0;
 	loop_timer_start(&cron->timer, ms);
@@ -185,11 +166,22 @@ cron_on_answer(struct pg_link *link, struct pg_reply *reply, void *arg)
 	(void)link;
 	assert(cron->in_flight > 0);
 	cron->in_flight--;
-	/* A false result is no trouble: another process was first. */
 	if (!reply->ok && !reply->lost)
 		cron_complain(
 		    cron, "cannot fire a schedule", reply->error.message);
 	cron_advance(cron);
+}
+
+/* Of what returns whether it was done. */
+static void
+cron_on_done(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct cron *cron = arg;
+
+	/* No trouble: another was first, or has it in hand. */
+	if (reply->ok && !pg_bool(reply->results[0], 0, 0))
+		cron->beaten = true;
+	cron_on_answer(link, reply, arg);
 }
 
 static void
@@ -198,15 +190,15 @@ cron_on_fired(struct pg_link *link, struct pg_reply *reply, void *arg)
 	struct cron *cron = arg;
 
 	cron->n_fired += reply->ok && pg_bool(reply->results[0], 0, 0);
-	cron_on_answer(link, reply, arg);
+	cron_on_done(link, reply, arg);
 }
 
 static void
-cron_send(
-    struct cron *cron, const struct pg_stmt *stmt, const char *const *values)
+cron_send(struct cron *cron, const struct pg_stmt *stmt,
+    const char *const *values, pg_done_fn *on_reply)
 {
 	cron->in_flight++;
-	pg_query(cron->child->control, stmt, values, cron_on_answer, cron);
+	pg_query(cron->child->control, stmt, values, on_reply, cron);
 }
 
 /* cron_plan and cron_skip: move a schedule to its next slot, NULL = none. */
@@ -221,24 +213,85 @@ cron_send_next(struct cron *cron, const struct pg_stmt *stmt,
 	    next_s == NULL ? NULL : cron_number(&next, *next_s * 1000),
 	};
 
-	cron_send(cron, stmt, values);
+	cron_send(cron, stmt, values, cron_on_done);
 }
 
 static void
-cron_send_fire(struct cron *cron, const struct cron_row *row, int64_t slot_s,
-    const int64_t *next_s)
+cron_send_fire(struct cron *cron, const struct cron_shot *shot)
 {
-	struct cron_number schedule, revision, slot, next;
+	struct cron_number schedule, revision, due, slot, next;
 	const char *const values[] = {
-	    cron_number(&schedule, row->schedule),
-	    cron_number(&revision, row->revision),
-	    cron_number(&slot, slot_s * 1000),
-	    next_s == NULL ? NULL : cron_number(&next, *next_s * 1000),
+	    cron_number(&schedule, shot->schedule),
+	    cron_number(&revision, shot->revision),
+	    cron_number(&due, shot->due_ms),
+	    cron_number(&slot, shot->slot_s * 1000),
+	    shot->ends ? NULL : cron_number(&next, shot->next_s * 1000),
 	};
 
-	cron->in_flight++;
-	pg_query(
-	    cron->child->control, &cron_stmt_fire, values, cron_on_fired, cron);
+	cron_send(cron, &cron_stmt_fire, values, cron_on_fired);
+}
+
+static void
+cron_on_fired_many(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct cron *cron = arg;
+
+	if (reply->ok) {
+		int64_t n = pg_int(reply->results[0], 0, 0);
+
+		cron->n_fired += (uint64_t)n;
+		if (n < cron->batch.count)
+			cron->beaten = true;
+	} else if (pg_link_ready(link) && !cron->child->draining) {
+		/* The one that is at fault will say so itself. */
+		for (int i = 0; i < cron->batch.count; i++)
+			cron_send_fire(cron, &cron->batch.shots[i]);
+	}
+	cron->in_flight--;
+	cron_advance(cron);
+}
+
+static void
+cron_send_batch(struct cron *cron)
+{
+	struct strbuf params[CRON_BATCH_PARAMS] = {STRBUF_EMPTY};
+	const char *values[CRON_BATCH_PARAMS];
+
+	if (cron->batch.count == 0)
+		return;
+	cron_batch_params(&cron->batch, params);
+	for (int i = 0; i < CRON_BATCH_PARAMS; i++)
+		values[i] = strbuf_str(&params[i]);
+	cron_send(cron, &cron_stmt_fire_many, values, cron_on_fired_many);
+	for (int i = 0; i < CRON_BATCH_PARAMS; i++)
+		strbuf_done(&params[i]);
+}
+
+/* One slot joins the batch. Several of a schedule go one after the other, and
+ * none after one that has failed: it is due still. */
+static void
+cron_fire(struct cron *cron, const struct cron_row *row)
+{
+	const struct cron_firings *f = &cron->firings;
+
+	for (int i = 0; i < f->count; i++) {
+		bool last = i + 1 == f->count;
+		struct cron_shot shot = {
+		    .schedule = row->schedule,
+		    .revision = row->revision,
+		    .due_ms = i == 0 ? row->slot_ms : f->slots_s[i] * 1000,
+		    .slot_s = f->slots_s[i],
+		    .next_s = last ? f->next_s : f->slots_s[i + 1],
+		    .ends = last && f->ends,
+		};
+
+		log_debug(
+		    "schedule %s fires slot %" PRId64, row->name, shot.slot_s);
+		if (f->count == 1)
+			cron->batch.shots[cron->batch.count++] = shot;
+		else
+			cron_send_fire(cron, &shot);
+	}
 }
 
 static void
@@ -261,26 +314,7 @@ cron_run(struct cron *cron, const struct cron_job *job)
 	if (f->count == 0)
 		cron_send_next(
 		    cron, &cron_stmt_skip, row, f->ends ? NULL : &f->next_s);
-	for (int i = 0; i < f->count; i++) {
-		bool last = i + 1 == f->count;
-		int64_t *next = last ? &f->next_s : &f->slots_s[i + 1];
-
-		log_debug("schedule %s fires slot %" PRId64, row->name,
-		    f->slots_s[i]);
-		cron_send_fire(
-		    cron, row, f->slots_s[i], last && f->ends ? NULL : next);
-	}
-}
-
-static int
-cron_job_open(struct cron_job *job, const struct cron_row *row, struct err *err)
-{
-	job->row = row;
-	if (cron_expr_parse(row->expression, &job->expr, err) != 0 ||
-	    cron_policy_parse(row->misfire, &job->policy, err) != 0)
-		return -1;
-	job->zone = cron_zone_load(row->timezone, err);
-	return job->zone == NULL ? -1 : 0;
+	cron_fire(cron, row);
 }
 
 /* The text stays visible until somebody could read this revision. */
@@ -295,31 +329,7 @@ cron_send_unreadable(
 	    why,
 	};
 
-	cron_send(cron, &cron_stmt_unreadable, values);
-}
-
-/* True the first time that this revision of the schedule is seen. */
-static bool
-cron_bad_is_new(struct cron *cron, const struct cron_row *row)
-{
-	struct cron_bad *bad = NULL;
-	struct list *n;
-
-	LIST_FOREACH (n, &cron->bad) {
-		bad = LIST_ENTRY(n, struct cron_bad, node);
-		if (bad->schedule == row->schedule)
-			break;
-		bad = NULL;
-	}
-	if (bad == NULL) {
-		bad = mem_zalloc(sizeof(*bad));
-		bad->schedule = row->schedule;
-		list_append(&cron->bad, &bad->node);
-	}
-	if (bad->revision == row->revision)
-		return false;
-	bad->revision = row->revision;
-	return true;
+	cron_send(cron, &cron_stmt_unreadable, values, cron_on_answer);
 }
 
 /*
@@ -331,7 +341,7 @@ static void
 cron_skip_bad(struct cron *cron, const struct cron_row *row, struct err *err)
 {
 	cron->trouble = true;
-	if (!cron_bad_is_new(cron, row))
+	if (!cron_bad_is_new(&cron->bad, row->schedule, row->revision))
 		return;
 	cron_send_unreadable(cron, row, err->message);
 	err_prefix(err, "schedule \"%s\" is left out", row->name);
@@ -339,22 +349,9 @@ cron_skip_bad(struct cron *cron, const struct cron_row *row, struct err *err)
 }
 
 static void
-cron_read_row(const struct pg_result *r, int i, struct cron_row *row)
-{
-	row->schedule = pg_int(r, i, 0);
-	row->revision = pg_int(r, i, 1);
-	row->name = pg_value(r, i, 2);
-	row->expression = pg_value(r, i, 3);
-	row->timezone = pg_value(r, i, 4);
-	row->misfire = pg_value(r, i, 5);
-	row->planned = !pg_is_null(r, i, 6);
-	row->slot_ms = row->planned ? pg_int(r, i, 6) : 0;
-	row->now_ms = pg_int(r, i, 7);
-}
-
-static void
 cron_run_rows(struct cron *cron, const struct pg_result *r)
 {
+	cron->batch.count = 0;
 	for (int i = 0; i < pg_rows(r); i++) {
 		struct cron_row row;
 		struct cron_job job;
@@ -362,16 +359,17 @@ cron_run_rows(struct cron *cron, const struct pg_result *r)
 
 		if (cron->in_flight >= CRON_ROUND_UNITS) {
 			cron->again = true; /* the rest is still due then */
-			return;
+			break;
 		}
-		cron_read_row(r, i, &row);
-		if (cron_job_open(&job, &row, &err) != 0) {
+		cron_row_read(&row, r, i);
+		if (cron_job_open(&job, &row, &cron->zones, &err) != 0) {
 			cron_skip_bad(cron, &row, &err);
 			continue;
 		}
 		cron_run(cron, &job);
-		cron_zone_free(&job.zone);
 	}
+	cron_zones_clear(&cron->zones);
+	cron_send_batch(cron);
 }
 
 static void
@@ -404,9 +402,10 @@ cron_look(struct cron *cron)
 	loop_timer_stop(&cron->timer);
 	cron->again = false;
 	cron->trouble = false;
+	cron->beaten = false;
 	cron->state = CRON_ASKING;
 	pg_query(
-	    cron->child->control, &cron_stmt_due, values, cron_on_due, cron);
+	    cron->child->control, &cron_row_stmt, values, cron_on_due, cron);
 }
 
 static void
@@ -423,7 +422,8 @@ cron_start(struct child *child, struct err *err)
 
 	(void)err;
 	cron->child = child;
-	list_init(&cron->bad);
+	cron_bad_init(&cron->bad);
+	cron_zones_init(&cron->zones);
 	loop_timer_init(&cron->timer, child->loop, cron_on_timer, cron);
 	child->state = cron;
 	return 0;

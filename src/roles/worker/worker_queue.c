@@ -115,7 +115,7 @@ void
 queues_notified(struct worker *w, const char *name)
 {
 	for (int i = 0; i < w->n_served; i++)
-		if (strcmp(w->served[i]->name, name) == 0)
+		if (*name == '\0' || strcmp(w->served[i]->name, name) == 0)
 			queue_look(w->served[i]);
 }
 
