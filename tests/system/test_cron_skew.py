@@ -108,6 +108,16 @@ def pause_all(database):
           timeout=180)
 
 
+@pytest.fixture
+def no_litter():
+    """libfaketime leaves files where a process was killed."""
+    before = set(glob.glob("/dev/shm/*faketime_*"))
+    yield
+    for path in set(glob.glob("/dev/shm/*faketime_*")) - before:
+        os.unlink(path)
+
+
+@pytest.mark.usefixtures("no_litter")
 @pytest.mark.skipif(not LIBRARIES, reason="no libfaketime; on Debian: apt-get install libfaketime")
 @pytest.mark.soak
 def test_g23_a_slot_fires_once_on_killed_nodes_of_wrong_clocks(start, app, database,
