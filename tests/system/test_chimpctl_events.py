@@ -153,6 +153,7 @@ def test_tail_follow_misses_nothing_and_repeats_nothing(ctl, database):
                 made.extend(ids)
 
     try:
+        until(lambda: got == [before], "it has begun")
         threads = [threading.Thread(target=run) for _ in range(4)]
         for thread in threads:
             thread.start()
