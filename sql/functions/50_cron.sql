@@ -157,3 +157,11 @@ begin
 end $$;
 comment on function chimp.cron_fire(bigint, bigint, bigint, bigint, bigint) is
 	'Fire one slot: its row (unique), its job and the advance to next_ms, together. False: the next slot is not due_ms any more, another process has the schedule in hand, it is paused, or the revision is old; or the slot is not due by this database''s clock.';
+
+-- As binaries call it that do not know migration 0006.
+create or replace function chimp.cron_fire(schedule bigint, revision bigint, slot_ms bigint, next_ms bigint)
+returns boolean language sql as $$
+	select chimp.cron_fire($1, $2, chimp.to_ms(s.next_at), $3, $4) from chimp.schedule s where s.id = $1
+$$;
+comment on function chimp.cron_fire(bigint, bigint, bigint, bigint) is
+	'chimp.cron_fire with the next slot as it is.';

@@ -1,8 +1,5 @@
 -- What cron looks for, found by an index however many schedules there are.
--- oldest-binary: 6
-
--- What is in the way; functions/ brings it again, with another parameter.
-drop function if exists chimp.cron_fire(bigint, bigint, bigint, bigint);
+-- oldest-binary: 2
 
 create index schedule_due on chimp.schedule (next_at)
 	where active and planned and paused_at is null and error is null;
