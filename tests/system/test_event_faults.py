@@ -76,7 +76,8 @@ def replay(database, faults, first):
     until(lambda: delivered(database, "replayed") > len(first), "the replay begins")
     faults.one(FAULTS)
     faults.end()
-    until(lambda: delivered(database, "replayed") >= 2 * len(first), "all are replayed", timeout=120)
+    until(lambda: delivered(database, "replayed") >= 2 * len(first), "all are replayed",
+          timeout=long_or_short(900, 120))
     return database.rows("select ref, key, id from t.log where subscription = 'replayed'"
                          " and n > %s order by n", before)
 
