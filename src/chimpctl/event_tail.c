@@ -45,7 +45,7 @@ static const char tail_read_sql[] =
     "select tick, id, event as json, translate(concat_ws('  ', id,"
     " date_trunc('second', (event ->> 'publishedAt')::timestamptz),"
     " event ->> 'event', 'key ' || (event ->> 'key'), event ->> 'payload'),"
-    " E'\n\t', '??') as line"
+    " E'\n\t', '?\?') as line"
     " from chimp.events_after($1::bigint, $2::bigint, $3, $4::int)";
 
 static int64_t
