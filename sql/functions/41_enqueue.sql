@@ -52,9 +52,8 @@ end $$;
 comment on function chimp.unique_job(chimp.queue, text, bigint, jsonb) is
 	'Take a unique key for a new job; NULL when taken, else the id of the job that holds it. CH003 when that one has another payload.';
 
-create or replace function chimp.enqueue(queue text, payload jsonb default '{}', delay interval default null,
-	run_at timestamptz default null, priority int default null, unique_key text default null,
-	ordering_key text default null, max_attempts int default null, timeout interval default null)
+create or replace function chimp.enqueue_special(queue text, payload jsonb, delay interval, run_at timestamptz,
+	priority int, unique_key text, ordering_key text, max_attempts int, timeout interval)
 returns bigint language plpgsql as $$
 declare
 	q chimp.queue;
@@ -86,18 +85,40 @@ begin
 	end if;
 	insert into chimp.job (id, queue_id, priority, payload, max_attempts, timeout_ms, unique_key, ordering_key)
 	overriding system value
-	values (j.id, j.queue_id, j.priority, j.payload, enqueue.max_attempts,
-		(extract(epoch from timeout) * 1000)::bigint, enqueue.unique_key, enqueue.ordering_key);
-	if ordering_key is null and delay is null and run_at is null then
-		-- What most jobs are, without another call.
-		insert into chimp.job_ready (queue_id, rank, job_id) values (q.id, -j.priority, j.id);
-		if q.paused_at is null and pg_sequence_last_value(q.wake) = 2 then
-			perform pg_notify('chimp_work', queue);
-		end if;
-	else
-		perform chimp.job_admit(q, j, coalesce(run_at, clock_timestamp() + delay));
-	end if;
+	values (j.id, j.queue_id, j.priority, j.payload, enqueue_special.max_attempts,
+		(extract(epoch from timeout) * 1000)::bigint, enqueue_special.unique_key, enqueue_special.ordering_key);
+	perform chimp.job_admit(q, j, coalesce(run_at, clock_timestamp() + delay));
 	return j.id;
+end $$;
+comment on function chimp.enqueue_special(text, jsonb, interval, timestamptz, int, text, text, int, interval) is
+	'chimp.enqueue of a job that asks for something, or of a queue that does.';
+
+create or replace function chimp.enqueue(queue text, payload jsonb default '{}', delay interval default null,
+	run_at timestamptz default null, priority int default null, unique_key text default null,
+	ordering_key text default null, max_attempts int default null, timeout interval default null)
+returns bigint language plpgsql as $$
+declare
+	queue_id int;
+	rank int;
+	asleep boolean;
+	job bigint;
+begin
+	-- What most jobs are, in as few steps as it takes: they cost as much as the rows.
+	if num_nonnulls(delay, run_at, unique_key, ordering_key, max_attempts, timeout) = 0 then
+		select q.id, -coalesce($5, q.priority), q.paused_at is null and pg_sequence_last_value(q.wake) = 2
+		into queue_id, rank, asleep
+		from chimp.queue q where q.name = $1 and q.max_ready = 0;
+		if found then
+			insert into chimp.job as j (queue_id, priority, payload) values (queue_id, -rank, coalesce($2, 'null'))
+			returning j.id into job;
+			insert into chimp.job_ready (queue_id, rank, job_id) values (queue_id, rank, job);
+			if asleep then
+				perform pg_notify('chimp_work', $1);
+			end if;
+			return job;
+		end if;
+	end if;
+	return chimp.enqueue_special($1, $2, $3, $4, $5, $6, $7, $8, $9);
 end $$;
 comment on function chimp.enqueue(text, jsonb, interval, timestamptz, int, text, text, int, interval) is
 	'Put a job into a queue; visible to workers when this transaction commits. Returns its id; with a unique_key that a job not yet ended holds, that job''s id (CH003 if its payload differs). CH002: unknown queue. CH004: the queue has max_ready ready jobs.';
