@@ -5,6 +5,7 @@
 #include "chimpctl/cron_next.h"
 #include "chimpctl/db.h"
 #include "chimpctl/human.h"
+#include "chimpctl/list.h"
 #include "chimpctl/table.h"
 
 #include <stdio.h>
@@ -45,38 +46,17 @@ list_print_row(struct table *table, const PGresult *result, int row)
 	table_cell(table, "%s", db_text(result, row, "status"));
 }
 
-static void
-list_print(const PGresult *result)
-{
-	struct table *table;
-	int rows = PQntuples(result);
-
-	if (rows == 0) {
-		puts("no schedules");
-		return;
-	}
-	table = table_new(
-	    list_columns, sizeof(list_columns) / sizeof(*list_columns));
-	for (int row = 0; row < rows; row++)
-		list_print_row(table, result, row);
-	table_print(table, stdout);
-	table_free(&table);
-}
+static const struct list_form list_form = {
+    .none = "no schedules",
+    .columns = list_columns,
+    .n_columns = sizeof(list_columns) / sizeof(*list_columns),
+    .row = list_print_row,
+};
 
 static int
 cron_list(struct ctl_call *call)
 {
-	PGresult *result =
-	    db_run(call, call->json ? list_json_sql : list_sql, 0, NULL);
-
-	if (result == NULL)
-		return CTL_FAILED;
-	if (call->json)
-		puts(db_text(result, 0, "json"));
-	else
-		list_print(result);
-	PQclear(result);
-	return CTL_OK;
+	return list_run(call, list_sql, list_json_sql, 0, NULL, &list_form);
 }
 
 /* cron run, pause, resume ---------------------------------------------------*/

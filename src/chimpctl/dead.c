@@ -4,6 +4,7 @@
 #include "chimpctl/command.h"
 #include "chimpctl/db.h"
 #include "chimpctl/human.h"
+#include "chimpctl/list.h"
 #include "chimpctl/say.h"
 #include "chimpctl/table.h"
 
@@ -46,29 +47,23 @@ static const struct table_column list_columns[] = {
 };
 
 static void
-list_print(const PGresult *result)
+list_print_row(struct table *table, const PGresult *result, int row)
 {
-	struct table *table;
-	int rows = PQntuples(result);
-
-	if (rows == 0) {
-		puts("no dead jobs");
-		return;
-	}
-	table = table_new(
-	    list_columns, sizeof(list_columns) / sizeof(*list_columns));
-	for (int row = 0; row < rows; row++) {
-		table_cell(table, "%s", db_text(result, row, "id"));
-		table_cell(table, "%s", db_text(result, row, "queue"));
-		table_cell(table, "%s", db_text(result, row, "attempt"));
-		table_cell(table, "%s",
-		    human_instant(db_text(result, row, "ended_at")).text);
-		table_cell(table, "%s", db_text(result, row, "kind"));
-		table_cell(table, "%s", db_text(result, row, "error"));
-	}
-	table_print(table, stdout);
-	table_free(&table);
+	table_cell(table, "%s", db_text(result, row, "id"));
+	table_cell(table, "%s", db_text(result, row, "queue"));
+	table_cell(table, "%s", db_text(result, row, "attempt"));
+	table_cell(
+	    table, "%s", human_instant(db_text(result, row, "ended_at")).text);
+	table_cell(table, "%s", db_text(result, row, "kind"));
+	table_cell(table, "%s", db_text(result, row, "error"));
 }
+
+static const struct list_form list_form = {
+    .none = "no dead jobs",
+    .columns = list_columns,
+    .n_columns = sizeof(list_columns) / sizeof(*list_columns),
+    .row = list_print_row,
+};
 
 static int
 dead_list(struct ctl_call *call)
@@ -76,17 +71,8 @@ dead_list(struct ctl_call *call)
 	const char *count = call->values[DEAD_COUNT];
 	const char *values[] = {call->n_args > 0 ? call->args[0] : NULL,
 	    count != NULL ? count : "20"};
-	PGresult *result =
-	    db_run(call, call->json ? list_json_sql : list_sql, 2, values);
 
-	if (result == NULL)
-		return CTL_FAILED;
-	if (call->json)
-		puts(db_text(result, 0, "json"));
-	else
-		list_print(result);
-	PQclear(result);
-	return CTL_OK;
+	return list_run(call, list_sql, list_json_sql, 2, values, &list_form);
 }
 
 /* dead redrive, purge -------------------------------------------------------*/

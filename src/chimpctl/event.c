@@ -5,6 +5,7 @@
 #include "chimpctl/db.h"
 #include "chimpctl/event_tail.h"
 #include "chimpctl/human.h"
+#include "chimpctl/list.h"
 #include "chimpctl/payload.h"
 #include "chimpctl/say.h"
 #include "chimpctl/table.h"
@@ -43,18 +44,8 @@ publish_send(struct ctl_call *call, const char *payload)
 static int
 event_publish(struct ctl_call *call)
 {
-	const char *payload = call->n_args > 1 ? call->args[1] : NULL;
-	char *text;
-	int status;
-
-	if (payload == NULL || strcmp(payload, "-") != 0)
-		return publish_send(call, payload);
-	text = payload_read_stdin();
-	if (text == NULL)
-		return CTL_FAILED;
-	status = publish_send(call, text);
-	free(text);
-	return status;
+	return payload_send(
+	    call, call->n_args > 1 ? call->args[1] : NULL, publish_send);
 }
 
 /* event show ----------------------------------------------------------------*/
@@ -167,32 +158,27 @@ static const struct table_column dead_columns[] = {
 };
 
 static void
-dead_print(const PGresult *result)
+dead_print_row(struct table *table, const PGresult *result, int row)
 {
 	static const char *const before[] = {
 	    "subscription", "event_id", "event", "key", "attempts"};
-	struct table *table;
-	int rows = PQntuples(result);
 
-	if (rows == 0) {
-		puts("no dead events");
-		return;
-	}
-	table = table_new(
-	    dead_columns, sizeof(dead_columns) / sizeof(*dead_columns));
-	for (int row = 0; row < rows; row++) {
-		for (size_t i = 0; i < sizeof(before) / sizeof(*before); i++) {
-			const char *text = db_text(result, row, before[i]);
+	for (size_t i = 0; i < sizeof(before) / sizeof(*before); i++) {
+		const char *text = db_text(result, row, before[i]);
 
-			table_cell(table, "%s", text != NULL ? text : "-");
-		}
-		table_cell(table, "%s",
-		    human_instant(db_text(result, row, "parked_at")).text);
-		table_cell(table, "%s", db_text(result, row, "error"));
+		table_cell(table, "%s", text != NULL ? text : "-");
 	}
-	table_print(table, stdout);
-	table_free(&table);
+	table_cell(
+	    table, "%s", human_instant(db_text(result, row, "parked_at")).text);
+	table_cell(table, "%s", db_text(result, row, "error"));
 }
+
+static const struct list_form dead_form = {
+    .none = "no dead events",
+    .columns = dead_columns,
+    .n_columns = sizeof(dead_columns) / sizeof(*dead_columns),
+    .row = dead_print_row,
+};
 
 static int
 event_dead(struct ctl_call *call)
@@ -205,15 +191,7 @@ event_dead(struct ctl_call *call)
 	if (result == NULL)
 		return CTL_FAILED;
 	PQclear(result);
-	result = db_run(call, call->json ? dead_json_sql : dead_sql, 2, values);
-	if (result == NULL)
-		return CTL_FAILED;
-	if (call->json)
-		puts(db_text(result, 0, "json"));
-	else
-		dead_print(result);
-	PQclear(result);
-	return CTL_OK;
+	return list_run(call, dead_sql, dead_json_sql, 2, values, &dead_form);
 }
 
 /* The noun ------------------------------------------------------------------*/

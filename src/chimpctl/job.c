@@ -4,6 +4,7 @@
 #include "chimpctl/command.h"
 #include "chimpctl/db.h"
 #include "chimpctl/human.h"
+#include "chimpctl/list.h"
 #include "chimpctl/payload.h"
 #include "chimpctl/say.h"
 #include "chimpctl/table.h"
@@ -68,18 +69,8 @@ enqueue_send(struct ctl_call *call, const char *payload)
 static int
 job_enqueue(struct ctl_call *call)
 {
-	const char *payload = call->n_args > 1 ? call->args[1] : NULL;
-	char *text;
-	int status;
-
-	if (payload == NULL || strcmp(payload, "-") != 0)
-		return enqueue_send(call, payload);
-	text = payload_read_stdin();
-	if (text == NULL)
-		return CTL_FAILED;
-	status = enqueue_send(call, text);
-	free(text);
-	return status;
+	return payload_send(
+	    call, call->n_args > 1 ? call->args[1] : NULL, enqueue_send);
 }
 
 /* job list ------------------------------------------------------------------*/
@@ -150,23 +141,12 @@ list_print_row(struct table *table, const PGresult *result, int row)
 	table_cell(table, "%s", text_or_dash(db_text(result, row, "error")));
 }
 
-static void
-list_print(const PGresult *result)
-{
-	struct table *table;
-	int rows = PQntuples(result);
-
-	if (rows == 0) {
-		puts("no such jobs");
-		return;
-	}
-	table = table_new(
-	    list_columns, sizeof(list_columns) / sizeof(*list_columns));
-	for (int row = 0; row < rows; row++)
-		list_print_row(table, result, row);
-	table_print(table, stdout);
-	table_free(&table);
-}
+static const struct list_form list_form = {
+    .none = "no such jobs",
+    .columns = list_columns,
+    .n_columns = sizeof(list_columns) / sizeof(*list_columns),
+    .row = list_print_row,
+};
 
 /* Misspelt states would silently match nothing. */
 static bool
@@ -189,21 +169,12 @@ job_list(struct ctl_call *call)
 	const char *count = call->values[LIST_COUNT];
 	const char *values[] = {
 	    call->values[LIST_QUEUE], state, count != NULL ? count : "20"};
-	PGresult *result;
 
 	if (!list_state_valid(state))
 		return say_usage("States are ready, scheduled, running, done, "
 				 "dead and cancelled.",
 		    "unknown state \"%s\"", state);
-	result = db_run(call, call->json ? list_json_sql : list_sql, 3, values);
-	if (result == NULL)
-		return CTL_FAILED;
-	if (call->json)
-		puts(db_text(result, 0, "json"));
-	else
-		list_print(result);
-	PQclear(result);
-	return CTL_OK;
+	return list_run(call, list_sql, list_json_sql, 3, values, &list_form);
 }
 
 /* job show ------------------------------------------------------------------*/

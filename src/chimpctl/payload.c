@@ -1,8 +1,9 @@
 /*
- * Payloads from standard input. See payload.h.
+ * Payloads. See payload.h.
  */
 #include "chimpctl/payload.h"
 
+#include "chimpctl/command.h"
 #include "chimpctl/say.h"
 #include "common/base/fd.h"
 
@@ -13,7 +14,8 @@
 
 enum { PAYLOAD_MAX = 64 << 20 }; /* bytes */
 
-char *
+/* In a buffer that the caller frees; NULL after an error, which was told. */
+static char *
 payload_read_stdin(void)
 {
 	size_t size;
@@ -29,4 +31,21 @@ payload_read_stdin(void)
 		text = NULL;
 	}
 	return text;
+}
+
+int
+payload_send(struct ctl_call *call, const char *argument,
+    int (*send)(struct ctl_call *call, const char *payload))
+{
+	char *text;
+	int status;
+
+	if (argument == NULL || strcmp(argument, "-") != 0)
+		return send(call, argument);
+	text = payload_read_stdin();
+	if (text == NULL)
+		return CTL_FAILED;
+	status = send(call, text);
+	free(text);
+	return status;
 }
