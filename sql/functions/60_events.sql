@@ -6,15 +6,16 @@
 create or replace function chimp.publish(event text, payload jsonb default '{}', key text default null)
 returns bigint language plpgsql as $$
 declare
+	now bigint := pg_sequence_last_value('chimp.event_now');
 	id bigint;
 begin
 	if coalesce(event, '') = '' then
 		raise exception 'chimp.publish: an event needs a name' using errcode = '22023';
 	end if;
 	insert into chimp.event as e (ring, name, key, payload)
-	values (pg_sequence_last_value('chimp.event_ring'), $1, $3, coalesce($2, 'null'))
+	values (now / 2, $1, $3, coalesce($2, 'null'))
 	returning e.id into id;
-	if pg_sequence_last_value('chimp.wake_event') = 2 then
+	if now % 2 = 1 then
 		perform pg_notify('chimp_event', '');
 	end if;
 	return id;
@@ -89,41 +90,55 @@ end $$;
 comment on function chimp.tick() is
 	'Cut the stream: record a snapshot as the next tick if events have become visible since the last. Returns the newest tick''s number.';
 
+create or replace function chimp.events_between(p pg_snapshot, k pg_snapshot) returns setof chimp.event
+language sql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+	select o.* from chimp.event o
+	where o.xid >= pg_snapshot_xmax(p) and o.xid < pg_snapshot_xmax(k) and pg_visible_in_snapshot(o.xid, k)
+	union all
+	select o.* from pg_snapshot_xip(p) x (xid) join chimp.event o on o.xid = x.xid
+	where pg_visible_in_snapshot(x.xid, k)
+$$;
+comment on function chimp.events_between(pg_snapshot, pg_snapshot) is
+	'Events that snapshot k shows and snapshot p did not.';
+
 create or replace function chimp.tick_news(process uuid, seen bigint, cut boolean)
 returns table (tick bigint, lanes bigint[])
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
-	p chimp.tick;
-	k chimp.tick;
+	p pg_snapshot;
+	k pg_snapshot;
+	names text[];
+	events bigint;
 begin
 	if cut then
 		tick := chimp.tick();
 	else
 		select t.id into tick from chimp.tick t order by t.id desc limit 1;
 	end if;
-	select * into p from chimp.tick t where t.id = seen;
-	select * into k from chimp.tick t where t.id = tick_news.tick;
+	select t.snapshot into p from chimp.tick t where t.id = seen;
+	select t.snapshot into k from chimp.tick t where t.id = tick_news.tick;
+	select sum(t.events) into events from chimp.tick t where t.id > seen and t.id <= tick_news.tick;
 	if tick <= seen then
 		lanes := '{}';
-	elsif p.id is not null
-		and (select sum(t.events) from chimp.tick t where t.id > seen and t.id <= tick_news.tick) <= 200 then
+	elsif p is not null and events <= 200 then
 		lanes := array(
-			select distinct l.id from (
-				select o.* from chimp.event o
-				where o.xid >= pg_snapshot_xmax(p.snapshot) and o.xid < pg_snapshot_xmax(k.snapshot)
-				union all
-				select o.* from pg_snapshot_xip(p.snapshot) x (xid) join chimp.event o on o.xid = x.xid
-				where pg_visible_in_snapshot(x.xid, k.snapshot)) e
+			select distinct l.id from chimp.events_between(p, k) e
 			join chimp.subscription s on s.active and chimp.event_wanted(s.event, s.key, s.condition, e.name, e.key, e.payload)
 			join chimp.lane l on l.subscription_id = s.id and l.process_id = $1
-			where pg_visible_in_snapshot(e.xid, k.snapshot)
-			and l.number = chimp.event_lane(e.id, e.key, l.lanes));
+			where l.number = chimp.event_lane(e.id, e.key, l.lanes));
+	elsif p is not null and events <= 20000 then
+		-- Of so many, by their names only: all lanes of whoever may want one.
+		names := array(select distinct e.name from chimp.events_between(p, k) e);
+		lanes := array(
+			select l.id from chimp.subscription s join chimp.lane l on l.subscription_id = s.id and l.process_id = $1
+			where s.active and exists (select from unnest(names) n (name) where chimp.event_matches(s.event, n.name)));
 	end if;
 	return next;
 end $$;
 comment on function chimp.tick_news(uuid, bigint, boolean) is
-	'Cut the stream if so wanted; returns the newest tick, and which lanes of this process have events behind tick `seen`: NULL if that is too much to look for.';
+	'Cut the stream if so wanted; returns the newest tick, and which lanes of this process may have events behind tick `seen`: NULL if that is too much to look for.';
 
 -- Rotation ----------------------------------------------------------------------------
 
@@ -153,6 +168,18 @@ begin
 exception when lock_not_available then
 	return false;                            -- somebody reads it: next time
 end $$;
+
+create or replace function chimp.event_now_set(ring bigint, sleeping boolean) returns void
+language plpgsql as $$
+declare
+	now bigint;
+begin
+	perform pg_advisory_xact_lock(hashtext('chimp.event_now'));
+	now := pg_sequence_last_value('chimp.event_now');
+	perform setval('chimp.event_now', coalesce(ring, now / 2) * 2 + coalesce(sleeping::int, now % 2));
+end $$;
+comment on function chimp.event_now_set(bigint, boolean) is
+	'Change what publishers read, for everybody at once: the partition that is written, and whether they are to NOTIFY; NULL leaves it.';
 
 create or replace function chimp.events_rotate() returns text
 language plpgsql as $$
@@ -185,7 +212,7 @@ begin
 		and exists (select from chimp.event_partition o where o.ring = following and o.since is null) then
 		update chimp.event_partition o set until = now where o.ring = p.ring;
 		update chimp.event_partition o set since = now where o.ring = following;
-		perform setval('chimp.event_ring', following);
+		perform chimp.event_now_set(following, null);
 		return format('chimp.event_%s is written', following);
 	end if;
 	return null;
@@ -196,7 +223,7 @@ comment on function chimp.events_rotate() is
 create or replace function chimp.events_sleep(sleeping boolean) returns void
 language plpgsql as $$
 begin
-	if pg_sequence_last_value('chimp.wake_event') is distinct from (sleeping::int + 1) then
-		perform setval('chimp.wake_event', sleeping::int + 1);
+	if (pg_sequence_last_value('chimp.event_now') % 2 = 1) is distinct from sleeping then
+		perform chimp.event_now_set(null, sleeping);
 	end if;
 end $$;

@@ -295,7 +295,7 @@ START_TEST(apps_json_is_what_register_apps_takes)
 	    "\"retention_dead_ms\":2592000000,\"max_ready\":0}],"
 	    "\"subscriptions\":["
 	    "{\"name\":\"s\",\"event\":\"a.*\",\"sql\":\"one.on\","
-	    "\"lanes\":1,\"mode\":\"each\",\"batch\":32,\"from\":\"now\","
+	    "\"lanes\":1,\"mode\":\"each\",\"batch\":100,\"from\":\"now\","
 	    "\"on_failure\":\"park\",\"max_attempts\":5,"
 	    "\"retry_delay_ms\":1000,\"retry_delay_max_ms\":3600000,"
 	    "\"backoff\":\"exponential\"}],"

@@ -313,7 +313,7 @@ static const struct conf_key subscription_keys[] = {
 	{ "mode", CONF_CHOICE, AT(conf_subscription, mode), .def = "each",
 	  .choices = "each|batch",
 	  .help = "the handler gets one event, or an array of up to batch" },
-	{ "batch", CONF_INT, AT(conf_subscription, batch), .def = "32",
+	{ "batch", CONF_INT, AT(conf_subscription, batch), .def = "100",
 	  .min = 1, .max = 1000,
 	  .help = "events that may share a transaction; mode = \"batch\": "
 		  "a call" },
