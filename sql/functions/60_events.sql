@@ -57,7 +57,8 @@ comment on function chimp.event_json(bigint, text, text, jsonb, timestamptz) is 
 
 create or replace function chimp.tick() returns bigint
 language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set plan_cache_mode = force_generic_plan as $$
 declare
 	last chimp.tick;
 	new chimp.tick;
@@ -67,14 +68,14 @@ begin
 	select * into last from chimp.tick t order by t.id desc limit 1;
 	-- One statement: the snapshot recorded is the one that was looked with.
 	select last.id + 1, pg_current_snapshot(), clock_timestamp(), coalesce(min(e.id) filter (where e.young), 0),
-		coalesce(max(e.id) filter (where e.young), 0), count(*)
-	into new.id, new.snapshot, new.ticked_at, new.first_id, new.last_id, new.events
+		coalesce(max(e.id) filter (where e.young), 0), count(*), bit_or(1 << e.ring)
+	into new.id, new.snapshot, new.ticked_at, new.first_id, new.last_id, new.events, new.rings
 	from (
-		select o.id, true as young from chimp.event o
+		select o.id, o.ring, true as young from chimp.event o
 		where o.xid >= pg_snapshot_xmax(last.snapshot)
 		union all
 		-- What was open then; those that still are have nothing to be seen.
-		select o.id, false from pg_snapshot_xip(last.snapshot) x (xid)
+		select o.id, o.ring, false from pg_snapshot_xip(last.snapshot) x (xid)
 		join chimp.event o on o.xid = x.xid
 		where pg_visible_in_snapshot(x.xid, pg_current_snapshot())) e;
 	if new.events = 0 then
@@ -92,7 +93,8 @@ comment on function chimp.tick() is
 
 create or replace function chimp.events_between(p pg_snapshot, k pg_snapshot) returns setof chimp.event
 language sql stable
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set plan_cache_mode = force_generic_plan as $$
 	select o.* from chimp.event o
 	where o.xid >= pg_snapshot_xmax(p) and o.xid < pg_snapshot_xmax(k) and pg_visible_in_snapshot(o.xid, k)
 	union all
@@ -105,7 +107,8 @@ comment on function chimp.events_between(pg_snapshot, pg_snapshot) is
 create or replace function chimp.tick_news(process uuid, seen bigint, cut boolean)
 returns table (tick bigint, lanes bigint[])
 language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set plan_cache_mode = force_generic_plan as $$
 declare
 	p pg_snapshot;
 	k pg_snapshot;

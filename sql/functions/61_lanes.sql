@@ -113,28 +113,36 @@ comment on function chimp.lane_release(bigint, bigint) is 'Give a lane back.';
 create or replace function chimp.lane_open(lane bigint, epoch bigint)
 returns table (l chimp.lane, s chimp.subscription, at chimp.lane_cursor, newest bigint)
 language plpgsql rows 1
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set plan_cache_mode = force_generic_plan as $$
 declare
-	first bigint;
+	w record;
 begin
-	select * into l from chimp.lane o where o.id = $1 and o.epoch = $2 and o.process_id is not null;
+	select o as l, u as s, c as at, t.id as newest, e.first_tick, o.paused_at is not null
+		or u.paused_at is not null or o.retry_at > clock_timestamp() as waits, o.until_tick
+	into w
+	from chimp.lane o
+	join chimp.subscription u on u.id = o.subscription_id
+	join chimp.event_store e on e.id = 1
+	cross join lateral (select * from chimp.lane_cursor p where p.lane_id = o.id order by p.seq desc limit 1) c
+	cross join (select m.id from chimp.tick m order by m.id desc limit 1) t
+	where o.id = $1 and o.epoch = $2 and o.process_id is not null;
 	if not found then
 		perform chimp.stale('lane', lane, epoch);
 	end if;
-	select * into s from chimp.subscription o where o.id = l.subscription_id;
-	if l.paused_at is not null or s.paused_at is not null or l.retry_at > clock_timestamp() then
+	if w.waits then
 		return;
 	end if;
-	select * into at from chimp.lane_cursor o where o.lane_id = lane order by o.seq desc limit 1;
-	select t.id into newest from chimp.tick t order by t.id desc limit 1;
-	newest := least(newest, l.until_tick);
-	select e.first_tick into first from chimp.event_store e;
-	if at.tick < first then
+	l := w.l;
+	s := w.s;
+	at := w.at;
+	newest := least(w.newest, w.until_tick);
+	if at.tick < w.first_tick then
 		-- Its events were not kept so long. Say so, and go on with what there is.
 		update chimp.lane o set gap_from = coalesce(o.gap_from, at.moved_at),
-			gap_until = (select t.ticked_at from chimp.tick t where t.id = first)
+			gap_until = (select t.ticked_at from chimp.tick t where t.id = w.first_tick)
 		where o.id = lane;
-		at.tick := first;
+		at.tick := w.first_tick;
 		at.event_id := 9223372036854775807;
 	end if;
 	return next;
@@ -148,7 +156,8 @@ returns table (tick bigint, id bigint, event jsonb, published_at timestamptz)
 language plpgsql rows 32
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 -- Sorted within each tick, not all that there is to get a few.
-set enable_sort = off set enable_incremental_sort = on set jit = off as $$
+set enable_sort = off set enable_incremental_sort = on set jit = off
+set plan_cache_mode = force_generic_plan as $$
 declare
 	-- A field of a row is taken out of it anew for each event.
 	pattern text := s.event;
@@ -156,7 +165,20 @@ declare
 	condition jsonpath := s.condition;
 	lanes int := l.lanes;
 	number int := l.number;
+	-- Partitions that they lie in; one that is not needed (0) is not opened.
+	rings int := 30;
+	r1 smallint;
+	r2 smallint;
+	r3 smallint;
+	r4 smallint;
 begin
+	if newest - after_tick < 1000 then
+		select bit_or(t.rings) into rings from chimp.tick t where t.id >= after_tick and t.id <= newest;
+	end if;
+	r1 := (rings >> 1) & 1;
+	r2 := (rings >> 1) & 2;
+	r3 := ((rings >> 3) & 1) * 3;
+	r4 := ((rings >> 4) & 1) * 4;
 	-- Tick by tick, in order; what tick k shows and the tick before did not.
 	return query
 	select k.id, e.id, chimp.event_json(e.id, e.name, e.key, e.payload, e.published_at), e.published_at
@@ -171,7 +193,8 @@ begin
 	cross join lateral (
 		-- Of transactions that began after the tick before.
 		(select o.id, o.name, o.key, o.payload, o.published_at from chimp.event o
-		where o.id > k.done and o.id >= k.first_id and o.id <= k.last_id
+		where (o.ring = r1 or o.ring = r2 or o.ring = r3 or o.ring = r4)
+		and o.id > k.done and o.id >= k.first_id and o.id <= k.last_id
 		and (o.xid >= k.begun) is true -- not by the index of xids
 		and (o.xid < k.settled or pg_visible_in_snapshot(o.xid, k.snapshot))
 		and chimp.event_lane(o.id, o.key, lanes) = number
@@ -182,7 +205,8 @@ begin
 		(select o.* from pg_snapshot_xip(k.before) x (xid)
 		cross join lateral (
 			select o.id, o.name, o.key, o.payload, o.published_at from chimp.event o
-			where o.xid = x.xid and o.id > k.done
+			where (o.ring = r1 or o.ring = r2 or o.ring = r3 or o.ring = r4)
+			and o.xid = x.xid and o.id > k.done
 			and chimp.event_lane(o.id, o.key, lanes) = number
 			and chimp.event_wanted(pattern, only_key, condition, o.name, o.key, o.payload)
 			order by o.id limit max_rows) o
@@ -204,7 +228,8 @@ comment on function chimp.lane_events(chimp.lane, chimp.subscription, bigint, bi
 
 create or replace function chimp.lane_move(l chimp.lane, seq bigint, tick bigint, event_id bigint) returns void
 language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set plan_cache_mode = force_generic_plan as $$
 begin
 	insert into chimp.lane_cursor (lane_id, seq, tick, event_id)
 	select o.id, $2 + 1, $3, $4 from chimp.lane o
