@@ -46,7 +46,8 @@ comment on function chimp.served_queues(uuid) is
 -- now(), which an index can be asked for; clock_timestamp() is another in every row.
 create or replace function chimp.promote(queue int) returns int
 language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set plan_cache_mode = force_generic_plan as $$
 declare
 	n int;
 begin
@@ -67,7 +68,8 @@ comment on function chimp.promote(int) is 'Make up to 1000 due jobs of a queue r
 
 create or replace function chimp.queue_allowance(q chimp.queue, max_jobs int) returns int
 language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set plan_cache_mode = force_generic_plan as $$
 declare
 	n int := max_jobs;
 	over timestamptz;
@@ -101,7 +103,7 @@ create or replace function chimp.claim_queue(process uuid, q chimp.queue, floor 
 returns table (token bigint, jobs bigint[], top bigint, timeout_ms bigint)
 language plpgsql
 -- The planner does not know the limit, and takes a tenth of the table for it.
-set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan
 as $$
 begin
 	return query with taken as (
@@ -158,7 +160,8 @@ create or replace function chimp.claim(process uuid, queues int[], max_claims in
 returns table (token bigint, queue_id int, queue text, handler text, timeout_ms bigint, group_max int,
 	floor bigint, jobs bigint[])
 language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set plan_cache_mode = force_generic_plan as $$
 declare
 	c record;
 	q chimp.queue;
@@ -266,7 +269,8 @@ comment on function chimp.hand_over(int[]) is
 
 create or replace function chimp.next_due_ms(queues int[]) returns bigint
 language plpgsql stable
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set plan_cache_mode = force_generic_plan as $$
 begin
 	return (select greatest(0, ceil(extract(epoch from min(d.at) - clock_timestamp()) * 1000))::bigint
 	from unnest(queues) q cross join lateral (
