@@ -92,20 +92,23 @@ comment on function chimp.tick() is
 	'Cut the stream: record a snapshot as the next tick if events have become visible since the last. Returns the newest tick''s number.';
 
 create or replace function chimp.events_between(p pg_snapshot, k pg_snapshot) returns setof chimp.event
-language sql stable
+language plpgsql stable rows 100
 set enable_seqscan = off set enable_bitmapscan = off set jit = off
 set plan_cache_mode = force_generic_plan as $$
+begin
+	return query
 	select o.* from chimp.event o
 	where o.xid >= pg_snapshot_xmax(p) and o.xid < pg_snapshot_xmax(k) and pg_visible_in_snapshot(o.xid, k)
 	union all
 	select o.* from pg_snapshot_xip(p) x (xid) join chimp.event o on o.xid = x.xid
-	where pg_visible_in_snapshot(x.xid, k)
-$$;
+	where pg_visible_in_snapshot(x.xid, k);
+end $$;
 comment on function chimp.events_between(pg_snapshot, pg_snapshot) is
 	'Events that snapshot k shows and snapshot p did not.';
 
+drop function if exists chimp.tick_news(uuid, bigint, boolean);
 create or replace function chimp.tick_news(process uuid, seen bigint, cut boolean)
-returns table (tick bigint, lanes bigint[])
+returns table (tick bigint, lanes bigint[], events bigint)
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off
 set plan_cache_mode = force_generic_plan as $$
@@ -113,7 +116,6 @@ declare
 	p pg_snapshot;
 	k pg_snapshot;
 	names text[];
-	events bigint;
 begin
 	if cut then
 		tick := chimp.tick();
@@ -122,7 +124,7 @@ begin
 	end if;
 	select t.snapshot into p from chimp.tick t where t.id = seen;
 	select t.snapshot into k from chimp.tick t where t.id = tick_news.tick;
-	select sum(t.events) into events from chimp.tick t where t.id > seen and t.id <= tick_news.tick;
+	select coalesce(sum(t.events), 0) into events from chimp.tick t where t.id > seen and t.id <= tick_news.tick;
 	if tick <= seen then
 		lanes := '{}';
 	elsif p is not null and events <= 200 then
@@ -141,7 +143,7 @@ begin
 	return next;
 end $$;
 comment on function chimp.tick_news(uuid, bigint, boolean) is
-	'Cut the stream if so wanted; returns the newest tick, and which lanes of this process may have events behind tick `seen`: NULL if that is too much to look for.';
+	'Cut the stream if so wanted; returns the newest tick, which lanes of this process may have events behind tick `seen` (NULL if that is too much to look for), and how many events those are.';
 
 -- Rotation ----------------------------------------------------------------------------
 

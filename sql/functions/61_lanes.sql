@@ -186,7 +186,9 @@ begin
 		select o.id, o.first_id, o.last_id, o.snapshot, pg_snapshot_xmin(o.snapshot) as settled,
 			p.snapshot as before, pg_snapshot_xmax(p.snapshot) as begun,
 			case when o.id = after_tick then after_id else 0 end as done
-		from chimp.tick o join chimp.tick p on p.id = o.id - 1
+		from chimp.tick o
+		-- By its number, also where the plan is made while there are few.
+		cross join lateral (select b.snapshot from chimp.tick b where b.id = o.id - 1 offset 0) p
 		where o.id >= after_tick and o.id <= newest and o.events > 0
 		order by o.id offset 0      -- not once for each event
 	) k

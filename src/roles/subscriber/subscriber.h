@@ -38,8 +38,8 @@ struct wake {
 	bool again;        /* look once more after it */
 	bool cut;          /* the next look cuts a tick, too */
 	int64_t looked_ms; /* CLOCK_MONOTONIC, when the last one was sent */
+	int64_t before_ms; /* and the one before */
 	int64_t newest;    /* tick known */
-	int hits;          /* NOTIFYs that came while one was at work */
 	bool quiet;        /* publishers were told not to NOTIFY */
 	bool complained;   /* the log knows that ticks fail */
 };

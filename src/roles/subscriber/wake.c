@@ -22,14 +22,16 @@ static const int64_t wake_steps_ms[] = {10, 50, 250, 1000, 5000};
 
 /* Under load many events share a tick, instead of a tick per event. */
 #define WAKE_GAP_MS 5
-/* While publishers save their NOTIFYs: events come in dozens then, and a
- * delivery costs as much for a few as for many. */
-#define WAKE_BUSY_MS 50
-/* So many NOTIFYs while at work, and publishers are told to save them. */
-#define WAKE_HITS_MAX 16
+/* From so many events in a millisecond on, publishers are told to save their
+ * NOTIFYs, and looks come at this distance: a delivery costs nearly as much for
+ * a few events as for many, and on the cores that publish. Until half as many.
+ */
+#define WAKE_BUSY_RATE 2
+#define WAKE_BUSY_MS   100
 
 static const struct pg_stmt wake_stmt_tick = {"tick_news",
-    "select t.tick, t.lanes is null, l.lane from chimp.tick_news($1, $2, $3) t "
+    "select t.tick, t.lanes is null, l.lane, t.events "
+    "from chimp.tick_news($1, $2, $3) t "
     "left join lateral unnest(t.lanes) l (lane) on true",
     3};
 static const struct pg_stmt wake_stmt_sleep = {
@@ -44,7 +46,6 @@ wake_set_quiet(struct subscriber *sub, bool quiet)
 	const char *const values[] = {quiet ? "false" : "true"};
 
 	sub->wake.quiet = quiet;
-	sub->wake.hits = 0;
 	pg_query(sub->child->control, &wake_stmt_sleep, values, NULL, NULL);
 }
 
@@ -90,13 +91,17 @@ wake_news(struct subscriber *sub, const struct pg_result *r)
 	subscriber_advance(sub);
 }
 
-/* Decide when to look next, after a tick that found something or not. */
+/* Decide when to look next, after a tick that found so many events. */
 static void
-wake_rest(struct subscriber *sub, bool news)
+wake_rest(struct subscriber *sub, int64_t events)
 {
 	struct wake *w = &sub->wake;
+	int64_t busy = WAKE_BUSY_RATE * (w->looked_ms - w->before_ms);
 
-	if (w->quiet && news) {
+	if (!w->quiet && events >= busy &&
+	    events > WAKE_BUSY_RATE * WAKE_GAP_MS)
+		wake_set_quiet(sub, true);
+	if (w->quiet && events >= busy / 2 && events > 0) {
 		loop_timer_start(&w->timer, WAKE_BUSY_MS);
 		return;
 	}
@@ -119,7 +124,7 @@ static void
 wake_on_tick(struct pg_link *link, struct pg_reply *reply, void *arg)
 {
 	struct subscriber *sub = arg;
-	int64_t before = sub->wake.newest;
+	int64_t events = 0;
 
 	(void)link;
 	sub->wake.ticking = false;
@@ -127,6 +132,7 @@ wake_on_tick(struct pg_link *link, struct pg_reply *reply, void *arg)
 		return; /* wake_start begins anew */
 	if (reply->ok) {
 		sub->wake.complained = false;
+		events = pg_int(reply->results[0], 0, 3);
 		wake_news(sub, reply->results[0]);
 	} else {
 		subscriber_complain(&sub->wake.complained,
@@ -134,7 +140,7 @@ wake_on_tick(struct pg_link *link, struct pg_reply *reply, void *arg)
 		sub->wake.again = false;
 		sub->wake.step = WAKE_LAST_STEP - 1;
 	}
-	wake_rest(sub, sub->wake.newest > before);
+	wake_rest(sub, events);
 }
 
 static void
@@ -163,6 +169,7 @@ wake_look(struct subscriber *sub)
 	loop_timer_stop(&w->timer);
 	w->ticking = true;
 	w->cut = false;
+	w->before_ms = w->looked_ms;
 	w->looked_ms = clock_mono_ms();
 	pg_query(
 	    sub->child->control, &wake_stmt_tick, values, wake_on_tick, sub);
@@ -222,7 +229,5 @@ wake_notified(struct subscriber *sub, const char *payload)
 	}
 	w->step = 0;
 	w->cut = true;
-	if (w->ticking && !w->quiet && ++w->hits >= WAKE_HITS_MAX)
-		wake_set_quiet(sub, true);
 	wake_look(sub);
 }
