@@ -78,10 +78,23 @@ sql_stmt(const char *kind, const char *function, const char *head,
 	return stmt;
 }
 
+/* The settings first: a subquery that is not pulled up. They are gone with the
+ * statement's transaction. */
 struct pg_stmt *
-sql_handler_action(const char *function)
+sql_handler_action(const char *function, bool readonly)
 {
-	return sql_stmt("action", function, "", "($1::jsonb)", 1);
+	return readonly
+		   ? sql_stmt("read", function, "",
+			 "($1::jsonb), current_setting('chimp.response', true)"
+			 " from (select set_config('chimp.request', $2, true),"
+			 " set_config('transaction_read_only', 'on', true)"
+			 " offset 0) s",
+			 2)
+		   : sql_stmt("action", function, "",
+			 "($1::jsonb), current_setting('chimp.response', true)"
+			 " from (select set_config('chimp.request', $2, true)"
+			 " offset 0) s",
+			 2);
 }
 
 /* Not as F(job_begin()): PostgreSQL inlines a handler that is written in SQL,

@@ -15,8 +15,9 @@
 /* True for "schema.function" made of letters, digits, _ and $. */
 bool sql_handler_valid(const char *function);
 
-/* select F($1): the input of an action. */
-struct pg_stmt *sql_handler_action(const char *function);
+/* select F($1), the setting chimp.response, with the setting chimp.request, in
+ * a read-only transaction if so wanted. Parameters: input, request. */
+struct pg_stmt *sql_handler_action(const char *function, bool readonly);
 
 /* select chimp.job_done(job, token, F(payload)) from chimp.job_begin(job,
  * token), after chimp.session_reset(): begin checks the claim and returns the

@@ -35,15 +35,25 @@ END_TEST
 
 START_TEST(test_statements)
 {
-	struct pg_stmt *action = sql_handler_action("orders.Create_Order");
+	struct pg_stmt *action =
+	    sql_handler_action("orders.Create_Order", false);
+	struct pg_stmt *read = sql_handler_action("orders.list", true);
 	struct pg_stmt *job = sql_handler_job("orders.notify");
 	struct pg_stmt *event = sql_handler_event("orders.audit");
 	struct pg_stmt *group = sql_handler_group("17");
 	struct pg_stmt *deliver = sql_handler_deliver("9");
 
-	ck_assert_str_eq(
-	    action->sql, "select \"orders\".\"create_order\"($1::jsonb)");
-	ck_assert_int_eq(action->n_params, 1);
+	ck_assert_str_eq(action->sql,
+	    "select \"orders\".\"create_order\"($1::jsonb),"
+	    " current_setting('chimp.response', true)"
+	    " from (select set_config('chimp.request', $2, true) offset 0) s");
+	ck_assert_int_eq(action->n_params, 2);
+	ck_assert_str_eq(read->sql,
+	    "select \"orders\".\"list\"($1::jsonb),"
+	    " current_setting('chimp.response', true)"
+	    " from (select set_config('chimp.request', $2, true),"
+	    " set_config('transaction_read_only', 'on', true) offset 0) s");
+	sql_handler_free(&read);
 	ck_assert_str_eq(job->sql,
 	    "select chimp.job_done($1, $2, \"orders\".\"notify\"(b.payload))"
 	    " from (select chimp.job_begin($1, $2) as payload"

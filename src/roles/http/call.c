@@ -7,7 +7,6 @@
 #include "roles/http/call.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,20 +14,13 @@
 #include "common/base/mem.h"
 #include "roles/http/answer.h"
 #include "roles/http/respond.h"
+#include "roles/http/share.h"
 
 enum {
-	CALL_ATTEMPTS = 3,   /* of a unit that met a conflict */
-	CALL_MARGIN_MS = 100 /* statement_timeout ends before the deadline */
+	CALL_ATTEMPTS = 3 /* of a unit that met a conflict */
 };
 
 /* clang-format off */
-/* The settings are gone with the unit's transaction. */
-static const struct pg_stmt call_settings = { "http_settings",
-	"select set_config('chimp.request', $1, true),"
-	" set_config('transaction_read_only', $2, true),"
-	" set_config('statement_timeout', $3, true)", 3 };
-static const struct pg_stmt call_response = { "http_response",
-	"select current_setting('chimp.response', true)", 0 };
 static const struct pg_stmt call_stop = { "http_cancel",
 	"select pg_cancel_backend($1)", 1 };
 /* clang-format on */
@@ -100,8 +92,8 @@ call_cancel(struct call *call)
 	if (call->state != CALL_RUNNING || call->cancelling ||
 	    !pg_link_ready(call->link))
 		return;
-	/* Without the control connection statement_timeout does it. */
-	if (control == NULL || !pg_link_ready(control))
+	/* Otherwise statement_timeout does it. */
+	if (control == NULL || !pg_link_ready(control) || !share_close(call))
 		return;
 	snprintf(pid, sizeof(pid), "%d", pg_link_backend_pid(call->link));
 	call->cancelling = true;
@@ -124,23 +116,12 @@ static void call_on_reply(
 static void
 call_send(struct call *call)
 {
-	char timeout[24];
-	const char *settings[] = {
-	    call->request, call->endpoint->readonly ? "on" : "off", timeout};
-	const char *input[] = {call->input};
-	int64_t left;
+	const char *values[] = {call->input, call->request};
 
 	call->sent_ms = clock_mono_ms();
-	left = call->deadline_ms - call->sent_ms;
-	call->timeout_ms =
-	    left > 2 * CALL_MARGIN_MS ? left - CALL_MARGIN_MS : left / 2 + 1;
 	call->state = CALL_RUNNING;
 	call->attempts++;
-	snprintf(timeout, sizeof(timeout), "%" PRId64 "ms", call->timeout_ms);
-	pg_send(call->link, &call_settings, settings);
-	pg_send(call->link, call->endpoint->stmt, input);
-	pg_send(call->link, &call_response, NULL);
-	pg_sync(call->link, call_on_reply, call);
+	pg_query(call->link, call->endpoint->stmt, values, call_on_reply, call);
 }
 
 static void

@@ -29,11 +29,11 @@ struct call {
 	char *input;   /* JSON */
 	struct line_ticket ticket;
 	struct pg_link *link;   /* ours; NULL if we have none */
+	struct share *share;    /* that the link belongs to, or NULL */
 	bool cancelling;        /* a cancel of our query is on its way: the link
 				 * stays ours, or it would hit the next one's */
 	int64_t deadline_ms;    /* CLOCK_MONOTONIC */
 	int64_t sent_ms;        /* when the unit was sent */
-	int64_t timeout_ms;     /* statement_timeout of the unit */
 	int attempts;           /* units sent */
 	bool resent;            /* after a lost link */
 	struct pg_result *body; /* what is being written */

@@ -40,7 +40,7 @@ endpoint_init(
 		if (e->args == NULL)
 			return err_prefix(err, "route \"%s\"", route->pattern);
 	}
-	e->stmt = sql_handler_action(route->handler.sql);
+	e->stmt = sql_handler_action(route->handler.sql, route->readonly);
 	return 0;
 }
 

@@ -12,6 +12,8 @@
 #include "roles/http/call.h"
 #include "roles/http/line.h"
 
+enum { HTTP_MARGIN_MS = 100 };
+
 /* Also of actions that no route names yet. */
 static int
 http_check_actions(const struct conf_app *app, struct err *err)
@@ -65,10 +67,24 @@ http_warm(void *arg)
 	child_ready(child);
 }
 
+/* What ends a query whose cancel does not arrive: before the deadline of a
+ * request that did not have to wait. */
+static int64_t
+http_statement_timeout_ms(const struct conf *conf)
+{
+	int64_t own = conf->database.statement_timeout_ms;
+	int64_t limit = conf->http.request_timeout_ms;
+
+	limit =
+	    limit > 2 * HTTP_MARGIN_MS ? limit - HTTP_MARGIN_MS : limit / 2 + 1;
+	return own > 0 && own < limit ? own : limit;
+}
+
 static struct pg_pool *
 http_pool(struct child *child)
 {
 	const struct conf *conf = child->birth->conf;
+	struct http *http = child->state;
 	char name[128];
 	struct pg_pool_opts opts = {
 	    .link =
@@ -77,7 +93,7 @@ http_pool(struct child *child)
 		    .conninfo = conf->database.url,
 		    .application_name = name,
 		    .connect_timeout_ms = conf->database.connect_timeout_ms,
-		    .statement_timeout_ms = conf->database.statement_timeout_ms,
+		    .statement_timeout_ms = http->statement_timeout_ms,
 		    /* The control connection of role.c says it. */
 		    .quiet = true,
 		},
@@ -139,6 +155,8 @@ http_start(struct child *child, struct err *err)
 	}
 	child->state = http;
 	loop_timer_init(&http->end_timer, http->loop, http_on_end, http);
+	http->statement_timeout_ms =
+	    http_statement_timeout_ms(child->birth->conf);
 	http->pool = http_pool(child);
 	call_init(http);
 	line_init(http);

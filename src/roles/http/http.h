@@ -4,7 +4,7 @@
  *	server.c   listeners and connections     request.c  routing and input
  *	sweep.c    time-outs, clients that left  call.c     the database's part
  *	answer.c   answers                       line.c     who gets a link
- *	http.c     the role's life
+ *	http.c     the role's life               share.c    who shares one
  */
 #ifndef CHIMP_HTTP_HTTP_H
 #define CHIMP_HTTP_HTTP_H
@@ -45,6 +45,7 @@ struct http {
 	const struct conf_http *conf;
 	struct loop *loop;
 	struct pg_pool *pool;
+	int64_t statement_timeout_ms; /* of the pool's sessions */
 	struct endpoints *endpoints;
 
 	/* server.c */
@@ -66,6 +67,9 @@ struct http {
 	int n_calls;       /* with a request or a query left */
 	struct loop_timer deadline_timer;
 
+	struct list shares; /* share.c */
+	int n_shares;
+
 	/* line.c */
 	struct list waiting; /* calls without a link, the oldest first */
 	struct list running; /* calls with one */
@@ -75,6 +79,7 @@ struct http {
 
 	uint64_t n_answers; /* since birth */
 	struct loop_timer sweep_timer;
+	int64_t swept_ms; /* CLOCK_MONOTONIC, all connections */
 	struct loop_timer end_timer;
 	bool draining;
 };
@@ -92,7 +97,7 @@ void conn_shut(struct conn *conn);
 /* request.c */
 void request_start(struct http *http, h2o_req_t *req);
 
-/* sweep.c: once a second. */
+/* sweep.c: once a second, and more often while handlers work. */
 void sweep_start(struct http *http);
 
 /* http.c: end the role when it is draining and nothing is left. */

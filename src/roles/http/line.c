@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "roles/http/call.h"
+#include "roles/http/share.h"
 
 enum {
 	LINE_SLOW_MS = 100, /* longer ones are slow */
@@ -122,6 +123,7 @@ line_on_granted(struct pg_link *link, void *arg)
 {
 	struct call *call = arg;
 
+	share_open(call, link);
 	line_set_place(call, LINE_RUNNING);
 	call_granted(call, link);
 }
@@ -148,6 +150,11 @@ line_join(struct call *call)
 	struct http *http = call->http;
 
 	assert(call->ticket.place == LINE_NONE);
+	if (share_join(call)) {
+		line_set_place(call, LINE_RUNNING);
+		call_granted(call, call->share->link);
+		return;
+	}
 	call->ticket.waiter.granted = line_on_granted;
 	call->ticket.waiter.arg = call;
 	if (line_may_run(call))
@@ -191,9 +198,11 @@ line_release(struct call *call)
 	struct call *held;
 
 	assert(call->ticket.place == LINE_RUNNING);
-	line_learn(call->endpoint, clock_mono_ms() - call->ticket.since_ms);
+	line_learn(call->endpoint, share_took_ms(call));
 	line_set_place(call, LINE_NONE);
 	call->link = NULL;
+	if (!share_leave(call))
+		return;
 	pg_pool_release(http->pool, link);
 	while ((held = line_next_held(http)) != NULL)
 		line_enter_pool(held);
@@ -225,12 +234,14 @@ line_init(struct http *http)
 {
 	list_init(&http->waiting);
 	list_init(&http->running);
+	list_init(&http->shares);
 	loop_timer_init(&http->wait_timer, http->loop, line_on_wait, http);
 }
 
 void
 line_done(struct http *http)
 {
-	assert(list_empty(&http->waiting) && list_empty(&http->running));
+	assert(list_empty(&http->waiting) && list_empty(&http->running) &&
+	       list_empty(&http->shares));
 	loop_timer_done(&http->wait_timer);
 }

@@ -17,7 +17,7 @@
 
 #define RESPOND_JSON "application/json"
 
-enum { RESPOND_SETTINGS, RESPOND_RESULT, RESPOND_RESPONSE };
+enum { RESPOND_RESULT, RESPOND_RESPONSE }; /* columns */
 
 /* --- failures --- */
 
@@ -43,7 +43,8 @@ static bool
 respond_is_timeout(const struct call *call, const struct pg_error *error)
 {
 	return strcmp(error->sqlstate, "57014") == 0 &&
-	       clock_mono_ms() - call->sent_ms >= call->timeout_ms - 1;
+	       clock_mono_ms() - call->sent_ms >=
+		   call->http->statement_timeout_ms - 1;
 }
 
 void
@@ -227,8 +228,8 @@ respond_stored(struct call *call)
 	h2o_req_t *req = call->req;
 	struct respond r;
 
-	respond_parse(
-	    pg_value(call->body, 0, 0), pg_length(call->body, 0, 0), &r);
+	respond_parse(pg_value(call->body, 0, RESPOND_RESPONSE),
+	    pg_length(call->body, 0, RESPOND_RESPONSE), &r);
 	respond_headers(req, &r);
 	if (r.bad)
 		respond_bad(call);
@@ -240,27 +241,20 @@ respond_stored(struct call *call)
 
 /* --- results --- */
 
-static bool
-respond_is_stored(const struct pg_reply *reply)
-{
-	const struct pg_result *stored = reply->results[RESPOND_RESPONSE];
-
-	/* A setting that was made once in a session is '' afterwards. */
-	return !pg_is_null(stored, 0, 0) && pg_length(stored, 0, 0) > 0;
-}
-
 void
 respond_result(struct call *call, struct pg_reply *reply)
 {
-	if (respond_is_stored(reply)) {
-		call->body = pg_reply_take(reply, RESPOND_RESPONSE);
+	struct pg_result *row = pg_reply_take(reply, 0);
+
+	call->body = row;
+	/* A setting that was made once in a session is '' afterwards. */
+	if (pg_rows(row) > 0 && !pg_is_null(row, 0, RESPOND_RESPONSE) &&
+	    pg_length(row, 0, RESPOND_RESPONSE) > 0)
 		respond_stored(call);
-	} else if (pg_rows(reply->results[RESPOND_RESULT]) == 0 ||
-		   pg_is_null(reply->results[RESPOND_RESULT], 0, 0)) {
+	else if (pg_rows(row) == 0 || pg_is_null(row, 0, RESPOND_RESULT))
 		answer_send(call->req, 204, NULL, "", 0);
-	} else {
-		call->body = pg_reply_take(reply, RESPOND_RESULT);
+	else
 		answer_send(call->req, call->endpoint->status, RESPOND_JSON,
-		    pg_value(call->body, 0, 0), pg_length(call->body, 0, 0));
-	}
+		    pg_value(row, 0, RESPOND_RESULT),
+		    pg_length(row, 0, RESPOND_RESULT));
 }

@@ -7,8 +7,8 @@
 #include "roles/http/call.h"
 
 /*
- * Answer from the results of a call's unit: results[1] is the handler's
- * result, results[2] the setting chimp.response. Takes what it needs to keep.
+ * Answer from the row of a call's unit: the handler's result and the setting
+ * chimp.response. Takes what it needs to keep.
  */
 void respond_result(struct call *call, struct pg_reply *reply);
 

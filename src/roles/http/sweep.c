@@ -1,5 +1,6 @@
 /*
- * Once a second: clients that are too slow, idle for too long, or gone.
+ * Once a second: clients that are too slow or idle for too long. Four times,
+ * while handlers are at work: clients that are gone.
  *
  * h2o 2.2 has one timer for idle, header and body together, none for writing,
  * and does not notice that a client left while a handler works. So each
@@ -22,6 +23,7 @@
 
 enum {
 	SWEEP_MS = 1000,
+	SWEEP_GONE_MS = 250, /* clients that left, while handlers work */
 	/* A busy client is idle for microseconds between two requests: to
 	 * shut it then would lose its next one. */
 	SWEEP_DRAIN_IDLE_MS = 1000
@@ -178,10 +180,13 @@ sweep_on_timer(struct loop_timer *timer, void *arg)
 	struct http *http = arg;
 	int64_t now = clock_mono_ms();
 
-	loop_timer_start(timer, SWEEP_MS);
-	http->config.http1.callbacks.foreach_request(
-	    &http->context, sweep_on_request, &now);
+	if (now - http->swept_ms >= SWEEP_MS) {
+		http->swept_ms = now;
+		http->config.http1.callbacks.foreach_request(
+		    &http->context, sweep_on_request, &now);
+	}
 	sweep_gone(http);
+	loop_timer_start(timer, http->n_calls > 0 ? SWEEP_GONE_MS : SWEEP_MS);
 }
 
 void

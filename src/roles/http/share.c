@@ -1,0 +1,151 @@
+/*
+ * Links that read-only calls share. See share.h.
+ */
+#include "roles/http/share.h"
+
+#include <stdlib.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "roles/http/call.h"
+
+enum {
+	SHARE_FAST_MS = 5,   /* endpoints whose calls take less on average */
+	SHARE_STUCK_MS = 20, /* nobody waits behind one that takes so long */
+	SHARE_ENOUGH = 4,    /* calls on each link before another is taken */
+	SHARE_DEPTH = 32,    /* and at most */
+	SHARE_AGE_MS = 10000 /* then the pool looks at the link */
+};
+
+static bool
+share_is_fast(const struct endpoint *e)
+{
+	return e->readonly && e->n_runs > 0 && e->run_ms < SHARE_FAST_MS;
+}
+
+/* Half of the pool: the others have links of their own. */
+static int
+share_max(const struct http *http)
+{
+	int max = (int)http->child->birth->conf->database.pool_max / 2;
+
+	return max > 0 ? max : 1;
+}
+
+static bool
+share_has_room(const struct share *s, int64_t now)
+{
+	return !s->closed && s->n < SHARE_DEPTH && pg_link_ready(s->link) &&
+	       now - s->since_ms < SHARE_AGE_MS &&
+	       now - s->moved_ms < SHARE_STUCK_MS;
+}
+
+/* The one with the fewest calls; NULL if none has room. */
+static struct share *
+share_find(struct http *http)
+{
+	struct share *found = NULL;
+	int64_t now = clock_mono_ms();
+	struct list *n;
+
+	LIST_FOREACH (n, &http->shares) {
+		struct share *s = LIST_ENTRY(n, struct share, node);
+
+		if (share_has_room(s, now) &&
+		    (found == NULL || s->n < found->n))
+			found = s;
+	}
+	return found;
+}
+
+/* Whether the pool has another link now, or one call may have it opened. */
+static bool
+share_may_widen(struct http *http)
+{
+	struct pg_pool_stats stats;
+
+	if (http->n_shares >= share_max(http))
+		return false;
+	pg_pool_stats(http->pool, &stats);
+	return stats.waiting == 0 && !stats.down &&
+	       (stats.open > stats.busy ||
+		   stats.open <
+		       (int)http->child->birth->conf->database.pool_max);
+}
+
+static void
+share_add(struct share *s, struct call *call)
+{
+	s->n++;
+	call->share = s;
+}
+
+bool
+share_join(struct call *call)
+{
+	struct share *s;
+
+	if (!share_is_fast(call->endpoint))
+		return false;
+	s = share_find(call->http);
+	if (s == NULL || (s->n >= SHARE_ENOUGH && share_may_widen(call->http)))
+		return false;
+	share_add(s, call);
+	return true;
+}
+
+void
+share_open(struct call *call, struct pg_link *link)
+{
+	struct http *http = call->http;
+	struct share *s;
+
+	if (!share_is_fast(call->endpoint) || http->n_shares >= share_max(http))
+		return;
+	s = mem_zalloc(sizeof(*s));
+	s->link = link;
+	s->since_ms = s->moved_ms = clock_mono_ms();
+	list_append(&http->shares, &s->node);
+	http->n_shares++;
+	share_add(s, call);
+}
+
+int64_t
+share_took_ms(const struct call *call)
+{
+	int64_t began = call->ticket.since_ms;
+
+	if (call->share != NULL && call->share->moved_ms > began)
+		began = call->share->moved_ms;
+	return clock_mono_ms() - began;
+}
+
+bool
+share_leave(struct call *call)
+{
+	struct share *s = call->share;
+
+	if (s == NULL)
+		return true;
+	call->share = NULL;
+	s->moved_ms = clock_mono_ms();
+	if (--s->n > 0)
+		return false;
+	list_remove(&s->node);
+	call->http->n_shares--;
+	free(s);
+	return true;
+}
+
+bool
+share_close(struct call *call)
+{
+	struct share *s = call->share;
+
+	if (s == NULL)
+		return true;
+	if (s->n > 1)
+		return false;
+	s->closed = true;
+	return true;
+}
