@@ -38,6 +38,8 @@ struct conn {
 	int phase;
 	uint64_t progress; /* what grew when bytes went through */
 	int64_t since_ms;  /* of the phase, or of the last progress */
+	uint64_t ended;    /* the request at whose work the client's side was
+			    * found to be at its end; 0 = none */
 };
 
 struct http {

@@ -138,7 +138,12 @@ sweep_on_request(h2o_req_t *req, void *arg)
 	return 0;
 }
 
-/* --- clients that left while a handler works for them --- */
+/*
+ * --- clients that left while a handler works for them ---
+ *
+ * One that only ends its side (`nc -N`) looks the same to TCP as one that is
+ * gone: it gets its answer if that takes less than until the next look.
+ */
 
 struct sweep_polls {
 	struct pollfd *fds;
@@ -166,10 +171,15 @@ sweep_gone(struct http *http)
 		p.conns[p.n++] = conn;
 	}
 	/* Answers only queue writes here: no connection goes meanwhile. */
-	if (poll(p.fds, p.n, 0) > 0)
-		for (nfds_t i = 0; i < p.n; i++)
-			if (p.fds[i].revents != 0)
-				call_drop(p.conns[i]->call);
+	poll(p.fds, p.n, 0);
+	for (nfds_t i = 0; i < p.n; i++) {
+		struct conn *conn = p.conns[i];
+		bool ended = p.fds[i].revents != 0;
+
+		if (ended && conn->ended == conn->n_requests)
+			call_drop(conn->call);
+		conn->ended = ended ? conn->n_requests : 0;
+	}
 	free(p.fds);
 	free(p.conns);
 }
