@@ -372,6 +372,16 @@ pg_link_on_io(struct loop_io *io, int events, void *arg)
 	pg_link_leave(link);
 }
 
+void
+pg_link_look(struct pg_link *link)
+{
+	if (link->state != PG_LINK_READY || link->depth > 0)
+		return;
+	pg_link_enter(link);
+	pg_link_serve(link, LOOP_READ);
+	pg_link_leave(link);
+}
+
 static void
 pg_link_on_timer(struct loop_timer *timer, void *arg)
 {

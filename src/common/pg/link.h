@@ -110,6 +110,10 @@ void pg_sync(struct pg_link *link, pg_done_fn *done, void *arg);
 void pg_query(struct pg_link *link, const struct pg_stmt *stmt,
     const char *const *values, pg_done_fn *done, void *arg);
 
+/* Take what has arrived, without waiting for the loop to come round to it.
+ * Nothing inside a callback of the same link. */
+void pg_link_look(struct pg_link *link);
+
 /* Results: text values. */
 int pg_rows(const struct pg_result *result);
 bool pg_is_null(const struct pg_result *result, int row, int col);

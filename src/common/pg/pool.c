@@ -41,6 +41,7 @@ struct pg_pool {
 	struct list waiters; /* the oldest first */
 	int n_waiters;
 	struct loop_timer sweep;
+	struct pg_link **looking; /* room for pg_pool_look */
 	bool down;    /* the last thing heard of the server was a failure */
 	bool serving; /* pool_serve is on the stack */
 	bool closing; /* pg_pool_free is */
@@ -285,6 +286,29 @@ pg_pool_release(struct pg_pool *pool, struct pg_link *link)
 	pool_serve(pool);
 }
 
+void
+pg_pool_spare(struct pg_pool *pool)
+{
+	if (!pool->down && pool->count[MEMBER_IDLE] == 0 &&
+	    pool->count[MEMBER_CONNECTING] == 0 &&
+	    pool_size(pool) < pool->opts.max)
+		pool_open(pool);
+}
+
+void
+pg_pool_look(struct pg_pool *pool)
+{
+	struct list *n;
+	int count = 0;
+
+	/* A callback may give links back. */
+	LIST_FOREACH (n, &pool->members[MEMBER_BUSY])
+		pool->looking[count++] =
+		    LIST_ENTRY(n, struct member, node)->link;
+	for (int i = 0; i < count; i++)
+		pg_link_look(pool->looking[i]);
+}
+
 /* --- the life of the pool --- */
 
 static void
@@ -315,6 +339,7 @@ pg_pool_new(const struct pg_pool_opts *opts)
 	assert(opts->link.on_ready == NULL && opts->link.on_lost == NULL &&
 	       opts->link.on_notify == NULL && opts->link.arg == NULL);
 	pool->opts = *opts;
+	pool->looking = mem_zalloc((size_t)opts->max * sizeof(*pool->looking));
 	pool->conninfo = mem_strdup(opts->link.conninfo);
 	pool->application_name = mem_strdup(opts->link.application_name);
 	pool->opts.link.conninfo = pool->conninfo;
@@ -342,6 +367,7 @@ pg_pool_free(struct pg_pool **poolp)
 			member_close(LIST_ENTRY(
 			    pool->members[i].next, struct member, node));
 	loop_timer_done(&pool->sweep);
+	free(pool->looking);
 	free(pool->conninfo);
 	free(pool->application_name);
 	mem_free(poolp);

@@ -52,6 +52,12 @@ void pg_pool_cancel(struct pg_pool *pool, struct pg_waiter *waiter);
 /* Give a link back; it must have nothing in flight or be lost. */
 void pg_pool_release(struct pg_pool *pool, struct pg_link *link);
 
+/* Open a link that nobody waits for, if none is free or on its way. */
+void pg_pool_spare(struct pg_pool *pool);
+
+/* pg_link_look at all links in use. */
+void pg_pool_look(struct pg_pool *pool);
+
 struct pg_pool_stats {
 	int open;    /* links that are READY */
 	int busy;    /* of those, in use */

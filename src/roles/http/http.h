@@ -42,6 +42,12 @@ struct conn {
 			    * found to be at its end; 0 = none */
 };
 
+/* How fast a line moves; see line.c. */
+struct line_pace {
+	int64_t moved_us; /* CLOCK_MONOTONIC; 0 = nobody waited then */
+	double gap_us;    /* between two that left it: a moving average */
+};
+
 struct http {
 	struct child *child;
 	const struct conf_http *conf;
@@ -77,8 +83,11 @@ struct http {
 	struct list running; /* calls with one */
 	int n_held;          /* of those waiting: kept back by line.c */
 	int n_slow;          /* of those waiting: slow, in the pool's line */
+	int n_sharers;       /* of those waiting: they would share */
+	struct line_pace pace[2]; /* of those that share, and do not */
 	struct loop_timer wait_timer;
 
+	int64_t looked_ms;  /* CLOCK_MONOTONIC, at what the database sent */
 	uint64_t n_answers; /* since birth */
 	struct loop_timer sweep_timer;
 	int64_t swept_ms; /* CLOCK_MONOTONIC, all connections */

@@ -11,7 +11,8 @@
 
 enum {
 	LINE_SLOW_MS = 100, /* longer ones are slow */
-	LINE_WEIGHT = 8     /* of the past in the average */
+	LINE_WEIGHT = 8,    /* of the past in the average */
+	LINE_PACE_WEIGHT = 64
 };
 
 /* The share of `max` connections that slow calls may hold. */
@@ -90,6 +91,52 @@ line_learn(struct endpoint *e, int64_t took_ms)
 		e->run_ms += (took - e->run_ms) / LINE_WEIGHT;
 }
 
+/* --- how long it would wait --- */
+
+static struct line_pace *
+line_pace(struct http *http, bool sharer)
+{
+	return &http->pace[sharer ? 0 : 1];
+}
+
+static int
+line_waiting(const struct http *http, bool sharer)
+{
+	struct pg_pool_stats stats;
+
+	if (sharer)
+		return http->n_sharers;
+	pg_pool_stats(http->pool, &stats);
+	return http->n_held + stats.waiting - http->n_sharers;
+}
+
+/* One has left the line for a link. */
+static void
+line_moved(struct http *http, bool sharer)
+{
+	struct line_pace *pace = line_pace(http, sharer);
+	int64_t now = clock_mono_us();
+
+	if (pace->moved_us != 0)
+		pace->gap_us +=
+		    ((double)(now - pace->moved_us) - pace->gap_us) /
+		    LINE_PACE_WEIGHT;
+	pace->moved_us = line_waiting(http, sharer) > 0 ? now : 0;
+}
+
+/* The line would take more than half of what anybody may wait. */
+static bool
+line_is_hopeless(struct http *http, bool sharer)
+{
+	struct line_pace *pace = line_pace(http, sharer);
+	int waiting = line_waiting(http, sharer);
+
+	/* What a rush has taught is forgotten when it is over. */
+	if (waiting == 0)
+		pace->gap_us -= pace->gap_us / LINE_PACE_WEIGHT;
+	return waiting * pace->gap_us > (double)http->conf->wait_max_ms * 500;
+}
+
 /* --- places --- */
 
 static void
@@ -99,6 +146,11 @@ line_set_place(struct call *call, enum line_place place)
 	struct line_ticket *t = &call->ticket;
 
 	http->n_held += (place == LINE_HELD) - (t->place == LINE_HELD);
+	if (t->sharer)
+		http->n_sharers--;
+	t->sharer = place == LINE_POOL && share_wants(call);
+	if (t->sharer)
+		http->n_sharers++;
 	if (t->place == LINE_POOL && t->slow)
 		http->n_slow--;
 	t->slow = line_is_slow(call->endpoint);
@@ -118,14 +170,39 @@ line_set_place(struct call *call, enum line_place place)
 		list_append(&http->waiting, &t->node);
 }
 
+/* There may be room on a shared link: for whoever has waited longest. */
+static void
+line_fill_shares(struct http *http)
+{
+	struct list *n, *next;
+
+	if (http->n_sharers == 0)
+		return;
+	LIST_FOREACH_SAFE (n, next, &http->waiting) {
+		struct call *call = line_call(n);
+
+		if (!call->ticket.sharer)
+			continue;
+		if (!share_join(call))
+			return;
+		line_moved(http, true);
+		pg_pool_cancel(http->pool, &call->ticket.waiter);
+		line_set_place(call, LINE_RUNNING);
+		call_granted(call, call->share->link);
+	}
+}
+
 static void
 line_on_granted(struct pg_link *link, void *arg)
 {
 	struct call *call = arg;
 
+	line_moved(call->http, call->ticket.sharer);
 	share_open(call, link);
 	line_set_place(call, LINE_RUNNING);
 	call_granted(call, link);
+	if (call->share != NULL)
+		line_fill_shares(call->http);
 }
 
 static void
@@ -144,20 +221,31 @@ line_enter_pool(struct call *call)
 		: "the database is not reachable");
 }
 
+static bool
+line_share(struct call *call)
+{
+	if (!share_join(call))
+		return false;
+	line_set_place(call, LINE_RUNNING);
+	call_granted(call, call->share->link);
+	return true;
+}
+
 void
 line_join(struct call *call)
 {
 	struct http *http = call->http;
+	bool sharer = share_wants(call);
 
 	assert(call->ticket.place == LINE_NONE);
-	if (share_join(call)) {
-		line_set_place(call, LINE_RUNNING);
-		call_granted(call, call->share->link);
-		return;
-	}
 	call->ticket.waiter.granted = line_on_granted;
 	call->ticket.waiter.arg = call;
-	if (line_may_run(call))
+	/* Nobody goes before those that wait for the same. */
+	if (sharer && http->n_sharers == 0 && line_share(call))
+		return;
+	if (line_is_hopeless(http, sharer))
+		call_refused(call, "too many requests wait already");
+	else if (sharer || line_may_run(call))
 		line_enter_pool(call);
 	else if (http->n_held < http->conf->max_requests_waiting)
 		line_set_place(call, LINE_HELD);
@@ -201,8 +289,10 @@ line_release(struct call *call)
 	line_learn(call->endpoint, share_took_ms(call));
 	line_set_place(call, LINE_NONE);
 	call->link = NULL;
-	if (!share_leave(call))
+	if (!share_leave(call)) {
+		line_fill_shares(http);
 		return;
+	}
 	pg_pool_release(http->pool, link);
 	while ((held = line_next_held(http)) != NULL)
 		line_enter_pool(held);

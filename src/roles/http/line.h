@@ -5,7 +5,9 @@
  * fast ones always find one. What is slow is learnt: an endpoint whose calls
  * take long on average, one that has not been seen yet, and whatever has been
  * running for long just now. Slow calls over their share are held back here;
- * all others wait in the pool's own line.
+ * all others wait in the pool's own line, or until there is room on a link that
+ * is shared (share.h). Whoever would have to wait too long is refused at once:
+ * a refusal that comes early costs neither side anything.
  */
 #ifndef CHIMP_HTTP_LINE_H
 #define CHIMP_HTTP_LINE_H
@@ -25,6 +27,7 @@ struct line_ticket {
 	enum line_place place;
 	struct pg_waiter waiter;
 	bool slow;        /* judged so when it came to the pool's line */
+	bool sharer;      /* waits, and would share a link */
 	int64_t since_ms; /* in its place; CLOCK_MONOTONIC */
 };
 

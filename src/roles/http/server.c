@@ -253,10 +253,29 @@ struct server_handler {
 	struct http *http;
 };
 
+/*
+ * Among thousands of clients that have something to say, the loop comes round
+ * to the database's few sockets seldom: the requests would wait for answers
+ * that have long arrived.
+ */
+static void
+server_look(struct http *http)
+{
+	int64_t now = clock_mono_ms();
+
+	if (now == http->looked_ms)
+		return;
+	http->looked_ms = now;
+	pg_pool_look(http->pool);
+}
+
 static int
 server_on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
-	request_start(((struct server_handler *)handler)->http, req);
+	struct http *http = ((struct server_handler *)handler)->http;
+
+	server_look(http);
+	request_start(http, req);
 	return 0;
 }
 

@@ -17,9 +17,11 @@ enum {
 	SHARE_AGE_MS = 10000 /* then the pool looks at the link */
 };
 
-static bool
-share_is_fast(const struct endpoint *e)
+bool
+share_wants(const struct call *call)
 {
+	const struct endpoint *e = call->endpoint;
+
 	return e->readonly && e->n_runs > 0 && e->run_ms < SHARE_FAST_MS;
 }
 
@@ -58,7 +60,7 @@ share_find(struct http *http)
 	return found;
 }
 
-/* Whether the pool has another link now, or one call may have it opened. */
+/* Whether another link is to be had at once. It is asked for if it is not. */
 static bool
 share_may_widen(struct http *http)
 {
@@ -67,10 +69,10 @@ share_may_widen(struct http *http)
 	if (http->n_shares >= share_max(http))
 		return false;
 	pg_pool_stats(http->pool, &stats);
-	return stats.waiting == 0 && !stats.down &&
-	       (stats.open > stats.busy ||
-		   stats.open <
-		       (int)http->child->birth->conf->database.pool_max);
+	if (stats.open > stats.busy)
+		return true;
+	pg_pool_spare(http->pool);
+	return false;
 }
 
 static void
@@ -85,7 +87,7 @@ share_join(struct call *call)
 {
 	struct share *s;
 
-	if (!share_is_fast(call->endpoint))
+	if (!share_wants(call))
 		return false;
 	s = share_find(call->http);
 	if (s == NULL || (s->n >= SHARE_ENOUGH && share_may_widen(call->http)))
@@ -100,7 +102,7 @@ share_open(struct call *call, struct pg_link *link)
 	struct http *http = call->http;
 	struct share *s;
 
-	if (!share_is_fast(call->endpoint) || http->n_shares >= share_max(http))
+	if (!share_wants(call) || http->n_shares >= share_max(http))
 		return;
 	s = mem_zalloc(sizeof(*s));
 	s->link = link;

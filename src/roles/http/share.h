@@ -20,6 +20,9 @@ struct share {
 	int64_t moved_ms; /* when one ended last, or the first came */
 };
 
+/* Whether a call would share a link with others. */
+bool share_wants(const struct call *call);
+
 /* Join calls that are at work already. False: it needs a link of the pool. */
 bool share_join(struct call *call);
 
