@@ -85,7 +85,7 @@ class Http(Chimpd):
 
 
 class Pgbench(Http):
-    """The same function in the same database; the server's CPU is none."""
+    """The same work in the same database; there is no server's CPU."""
 
     def __init__(self, cluster, key, name):
         super().__init__(cluster, key, f"pgbench -M prepared: {name}")

@@ -120,11 +120,13 @@ def overload(bench):
 
 def columns_of(peak, much, after):
     refused = much["refused_ms"] or {}
+    since_sent = much["refused_sent_ms"] or {}
     return {"peak": peak, "rate": much["good"] / much["seconds"],
             "share": much["good"] / much["seconds"] / peak,
             "sent": much["sent"] / much["seconds"] / peak,
             "refused": much["refused"] / much["seconds"],
             "p99_ms": (much["good_ms"] or {}).get("p99"),
             "refused_p99_ms": refused.get("p99"),
+            "sent_p99_ms": since_sent.get("p99"),
             "failed": much["broken"] + much["lost"],
             "recovery_ms": after["settled_ms"]}

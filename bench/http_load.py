@@ -116,7 +116,8 @@ def wrk(contestant, connections, seconds):
         rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
         return requests, requests / rate, {
             f"p{share}_ms": milliseconds(re.search(
-                rf"{share}%\s+(\S+)", out).group(1)) for share in (50, 99)}
+                rf"^ +{share}% +(\S+)$", out, re.M).group(1))
+            for share in (50, 99)}
     return costs(contestant, work)
 
 
@@ -149,4 +150,4 @@ def pgbench(contestant, script, clients, seconds):
         calls = int(re.search(r"actually processed: (\d+)", out).group(1))
         tps = float(re.search(r"tps = ([\d.]+)", out).group(1))
         return calls, calls / tps, {}
-    return costs(contestant, work)
+    return costs(contestant, work) | {"server_us": None}

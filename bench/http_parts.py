@@ -14,7 +14,7 @@ from http_load import (answered, closed_loop, finish_load, h2load, load,
 
 CONNECTIONS = 64
 CLIENTS = 8                             # of pgbench
-WARM_SECONDS = 1
+WARM_SECONDS = 2                        # node compiles what is hot
 FAST_PER_SECOND = 1000
 FAST_CONNECTIONS = 16
 SLOW = 8
@@ -79,10 +79,10 @@ def write(bench):
             happened(contestant, columns, different=False)
             return [columns]
         warm = answered(load(binary, contestant.listen, contestant.writes(),
-                             CONNECTIONS, WARM_SECONDS)[0])["good"]
+                             CONNECTIONS, WARM_SECONDS)[0])
         columns = closed_loop(contestant, binary, contestant.writes(
-            FIRST_NOTE + warm), CONNECTIONS, seconds)
-        happened(contestant, columns, warm)
+            FIRST_NOTE + warm["sent"]), CONNECTIONS, seconds)
+        happened(contestant, columns, warm["good"])
         return [columns]
 
     return compare(bench, [statements, one_call, Http(bench.cluster),
@@ -189,10 +189,11 @@ def fast_reads(contestant, binary, seconds, is_beside):
         time.sleep(0.5)
     fast = load(binary, contestant.listen, contestant.reads(),
                 FAST_CONNECTIONS, f"{FAST_PER_SECOND}:{seconds}")[0]
-    if answered(fast)["good"] != fast["sent"] or fast["unsent"]:
+    if answered(fast)["good"] != fast["sent"]:
         raise BenchError(f"{fast['good']:,} of {fast['sent']:,} reads were "
-                         f"answered well, {fast['unsent']:,} were not sent")
+                         "answered well")
     columns = {f"{k}_ms": fast["good_ms"][k] for k in ("p50", "p99", "max")}
+    columns["unsent"] = fast["unsent"]
     if waiting:
         # Each lasts a second; those of the last second end after the phase.
         phase = finish_load(waiting)[0]

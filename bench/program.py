@@ -1,4 +1,4 @@
-"""The frame of bench/queue and bench/events: options, the run through the
+"""The frame of bench/queue, bench/events and bench/http: options, the run through the
 parts, tables with their verdicts, and what is printed and recorded.
 
 A Bench of theirs says which parts and bars there are, what it prepares and what
@@ -66,6 +66,8 @@ class Bench:
 
     def table(self, name, rows):
         title, columns, _ = self.parts[name]
+        if not rows:
+            return f"### {title}\n\nskipped, see above\n"
         lines = [f"### {title}", "",
                  "| | " + " | ".join(heading for _, heading in columns) + " |",
                  "| --- |" + " --: |" * len(columns)]

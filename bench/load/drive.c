@@ -18,7 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define GRACE_US   (6 * INT64_C(1000000)) /* for answers after the last phase */
+#define GRACE_US (6 * INT64_C(1000000)) /* for answers after the last phase */
+#define SETTLE_US \
+	500000 /* for the server to accept all, before the first phase */
 #define RETRY_US   10000 /* until a failed connect is repeated */
 #define SOURCES    100   /* addresses from 127.0.0.2 on */
 #define ANSWER_MAX 16384
@@ -29,9 +31,10 @@ struct conn {
 	int fd;
 	enum conn_state state;
 	size_t number;
-	size_t at;                /* in drive.idle, if it is idle */
-	uint64_t id;              /* of its request */
-	int64_t due_us;           /* when that was due */
+	size_t at;      /* in drive.idle, if it is idle */
+	uint64_t id;    /* of its request */
+	int64_t due_us; /* when that was due */
+	int64_t sent_us;
 	struct load_phase *phase; /* to which it counts */
 	size_t len;
 	char buf[ANSWER_MAX + 1];
@@ -242,6 +245,7 @@ ask(struct drive *d, struct load_phase *phase, int64_t due_us)
 
 	c->id = next_id(d);
 	c->due_us = due_us;
+	c->sent_us = now_us();
 	c->phase = phase;
 	phase->due++;
 	conn_set_state(d, c, CONN_BUSY);
@@ -286,6 +290,7 @@ count(struct drive *d, struct conn *c, const struct answer *a, int64_t now)
 	} else if (a->status == 503) {
 		phase->refused++;
 		times_add(&phase->refused_times, took);
+		times_add(&phase->refused_sent_times, now - c->sent_us);
 	} else {
 		phase->wrong++;
 		if (first[0] == '\0')
@@ -418,6 +423,9 @@ load_run(struct load *load)
 	int64_t end;
 
 	drive_init(&d, load);
+	end = now_us() + SETTLE_US;
+	while (load->connections > 1000 && now_us() < end)
+		look(&d, end);
 	for (size_t i = 0; i < load->n_phases; i++) {
 		struct load_phase *phase = &load->phases[i];
 

@@ -57,6 +57,7 @@ print_phase(struct load_phase *p)
 	    p->broken, p->lost, (double)p->settled_us / 1000);
 	print_times("good_ms", &p->good_times);
 	print_times("refused_ms", &p->refused_times);
+	print_times("refused_sent_ms", &p->refused_sent_times);
 	printf("}\n");
 }
 

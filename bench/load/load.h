@@ -39,6 +39,7 @@ struct load_phase {
 			     * answered well within late_us was due then */
 	struct load_times good_times;
 	struct load_times refused_times;
+	struct load_times refused_sent_times; /* since they were sent */
 };
 
 struct load {
