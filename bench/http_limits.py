@@ -69,17 +69,19 @@ def memory(bench):
     why = allow_files(IDLE + 500)
     if why:
         bench.remarks.append(f"skipped: {IDLE:,} idle connections: {why}")
-    ours = Http(bench.cluster)
-    for _ in range(bench.args.rounds):
-        with ours.running():
-            time.sleep(QUIET_SECONDS)
-            fresh.add(pss_mib=max(map(pss_mib, ours.pids())))
-            answered(load(bench.args.load, ours.listen, ours.reads(),
-                          CONNECTIONS, bench.args.seconds)[0])
-            time.sleep(QUIET_SECONDS)
-            worked.add(pss_mib=max(map(pss_mib, ours.pids())))
-            if not why:
-                crowd.add(pss_mib=pss_of_crowd(ours))
+
+    def work(ours):
+        time.sleep(QUIET_SECONDS)
+        fresh.add(pss_mib=max(map(pss_mib, ours.pids())))
+        answered(load(bench.args.load, ours.listen, ours.reads(), CONNECTIONS,
+                      bench.args.seconds)[0])
+        time.sleep(QUIET_SECONDS)
+        worked.add(pss_mib=max(map(pss_mib, ours.pids())))
+        if not why:
+            crowd.add(pss_mib=pss_of_crowd(ours))
+        return []
+
+    compare(bench, [Http(bench.cluster)], work)
     return [fresh, worked, crowd]
 
 

@@ -48,9 +48,9 @@ def finish_load(process):
     if process.returncode != 0:
         raise BenchError(f"bench/load/load failed: {err.strip()}")
     phases = [json.loads(line) for line in out.splitlines()]
-    if any(phase["wrong"] for phase in phases):
-        raise BenchError(f"{phases[0]['wrong']:,} answers were wrong; "
-                         f"{err.strip()}")
+    wrong = sum(phase["wrong"] for phase in phases)
+    if wrong:
+        raise BenchError(f"{wrong:,} answers were wrong; {err.strip()}")
     return phases
 
 

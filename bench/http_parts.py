@@ -7,8 +7,7 @@ import urllib.request
 
 from cluster import BenchError
 from events_parts import compare
-from http_contestants import (FIRST_NOTE, ITEMS, NOTE, Fastify, Http, Nginx,
-                              Pgbench, find_nginx)
+from http_contestants import FIRST_NOTE, ITEMS, Fastify, Http, Nginx, Pgbench
 from http_load import (answered, closed_loop, finish_load, h2load, load,
                        pgbench, start_load, wrk)
 
@@ -100,19 +99,16 @@ def happened(contestant, columns, before=0, different=True):
 # Without the database ---------------------------------------------------------
 
 def beside_nginx(bench, path, files, ours):
-    missing = [package for program, package in (
-        ("h2load", "nghttp2-client"), ("nginx", "nginx-light"))
-        if not (find_nginx() if program == "nginx" else shutil.which(program))]
-    if missing:
-        bench.remarks.append(f"skipped: {path}: missing; on Debian: apt-get "
-                             "install " + " ".join(missing))
+    if not shutil.which("h2load"):
+        bench.remarks.append(f"skipped: {path}: h2load is missing; on Debian: "
+                             "apt-get install nghttp2-client")
         return []
 
     def work(contestant):
         h2load(contestant, path, CONNECTIONS, WARM_SECONDS)
         return [h2load(contestant, path, CONNECTIONS, bench.args.seconds)]
 
-    peers = [] if bench.args.no_peers else [Nginx(bench.cluster, files)]
+    peers = [Nginx(bench.cluster, files)] if bench.has_nginx else []
     return compare(bench, [*peers, ours], work)
 
 

@@ -384,7 +384,7 @@ run_open(struct drive *d, struct load_phase *phase, int64_t end)
 {
 	double gap = 1e6 / phase->rate;
 	uint64_t n = 0;
-	int64_t now, due;
+	int64_t now, due = phase->began_us;
 
 	while ((now = now_us()) < end) {
 		due = phase->began_us + (int64_t)((double)n * gap);
@@ -394,6 +394,8 @@ run_open(struct drive *d, struct load_phase *phase, int64_t end)
 		}
 		look(d, due > now ? due : now + 1000);
 	}
+	if (now - due > d->load->late_us)
+		phase->settled_us = now - phase->began_us;
 	n = (uint64_t)(phase->seconds * phase->rate);
 	if (n > phase->due)
 		phase->unsent = n - phase->due;
