@@ -33,6 +33,7 @@ struct birth {
 	char node_id[UUID_TEXT_BYTES]; /* of the master's birth */
 	int master_fd;                 /* SOCK_SEQPACKET, see msg.h */
 	const int *listen_fds;         /* bound and listening; http only */
+	const bool *listen_tls;        /* of each: it speaks TLS */
 	int n_listen;
 	int64_t master_pid; /* to notice that the master died before */
 	/* G7. Shared with the master: tokens of the claims that run, 0 = none,

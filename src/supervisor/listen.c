@@ -123,6 +123,8 @@ static int
 listen_want(
     struct listener *item, const struct address *address, struct err *err)
 {
+	if (item->inherited)
+		item->next.tls = address->tls;
 	/* Inherited, or two texts mean one socket: the first has it. */
 	if (item->wanted)
 		return 0;
@@ -255,7 +257,7 @@ listen_unix(struct listeners *l, const struct address *address, struct err *err)
 		if (l->items[i].inherited &&
 		    strcmp(listen_unix_path(&l->items[i]),
 			address->unix_path) == 0)
-			return 0;
+			return listen_want(&l->items[i], address, err);
 	fd = bind_unix(address, &made, err);
 	if (fd < 0)
 		return -1;
@@ -292,8 +294,10 @@ listen_change(
 	int rc = 0;
 
 	listen_revert(l);
-	for (int i = 0; i < l->count; i++)
+	for (int i = 0; i < l->count; i++) {
 		l->items[i].wanted = l->items[i].inherited;
+		l->items[i].next.tls = false;
+	}
 	for (int i = 0; i < addresses->count && rc == 0; i++)
 		rc = listen_change_one(l, addresses->items[i], err);
 	if (rc != 0)
@@ -344,6 +348,16 @@ listen_fds(const struct listeners *l, int fds[LISTEN_MAX])
 		if (l->items[i].wanted)
 			fds[n++] = l->items[i].fd;
 	return n;
+}
+
+void
+listen_tls(const struct listeners *l, bool tls[LISTEN_MAX])
+{
+	int n = 0;
+
+	for (int i = 0; i < l->count; i++)
+		if (l->items[i].wanted)
+			tls[n++] = l->items[i].next.tls;
 }
 
 void

@@ -68,6 +68,10 @@ void listen_revert(struct listeners *l);
 /* The descriptors that are wanted, for a new http child; returns how many. */
 int listen_fds(const struct listeners *l, int fds[LISTEN_MAX]);
 
+/* In the same order: which of them speak TLS. An inherited one does so if the
+ * address that it serves has the option. */
+void listen_tls(const struct listeners *l, bool tls[LISTEN_MAX]);
+
 /* "a, b" of the wanted ones, cut where buf ends. */
 void listen_names(const struct listeners *l, char *buf, size_t size);
 

@@ -78,7 +78,9 @@ spawn_fork(struct master *m, const struct spawn_opts *opts)
 static void __attribute__((noreturn))
 spawn_role(const struct slot *slot, int fd)
 {
-	static int fds[LISTEN_MAX]; /* lives as long as the process */
+	/* They live as long as the process. */
+	static int fds[LISTEN_MAX];
+	static bool tls[LISTEN_MAX];
 	const struct master *m = slot->master;
 	struct birth *birth = mem_zalloc(sizeof(*birth));
 	struct conf_class class = {.worker = NULL};
@@ -96,6 +98,8 @@ spawn_role(const struct slot *slot, int fd)
 	birth->master_fd = fd;
 	birth->listen_fds = fds;
 	birth->n_listen = listen_fds(&m->listeners, fds);
+	listen_tls(&m->listeners, tls);
+	birth->listen_tls = tls;
 	birth->master_pid = m->pid;
 	birth->started = slot->page.tokens;
 	birth->n_started = (int)slot->page.count;

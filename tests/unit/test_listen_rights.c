@@ -169,6 +169,48 @@ START_TEST(test_an_inherited_address_is_not_opened_again)
 }
 END_TEST
 
+/* -1: there is no such socket. */
+static int
+speaks_tls(int fd)
+{
+	bool tls[LISTEN_MAX];
+	int n = listen_fds(&set, fds);
+
+	listen_tls(&set, tls);
+	for (int i = 0; i < n; i++)
+		if (fds[i] == fd)
+			return tls[i];
+	return -1;
+}
+
+START_TEST(test_tls_comes_and_goes_with_the_text_and_the_socket_stays)
+{
+	char with[sizeof(set_unix) + 4], tcp[sizeof(set.items[0].name) + 4];
+	int fd = foreign_tcp(AF_INET, 0), inherited = fd, own;
+
+	snprintf(with, sizeof(with), "%s tls", set_unix);
+	ck_assert_int_eq(listen_inherit(&set, &fd, &set_err), 0);
+	snprintf(tcp, sizeof(tcp), "%s tls", set.items[0].name);
+	set_open(&set, set_unix, NULL);
+	own = set.items[1].fd;
+	ck_assert_int_eq(speaks_tls(inherited), false);
+	ck_assert_int_eq(speaks_tls(own), false);
+	/* What is reverted was never so. */
+	ck_assert_int_eq(set_change(&set, with, tcp, NULL), 0);
+	ck_assert_int_eq(speaks_tls(inherited), true);
+	ck_assert_int_eq(speaks_tls(own), true);
+	listen_revert(&set);
+	ck_assert_int_eq(speaks_tls(inherited), false);
+	ck_assert_int_eq(speaks_tls(own), false);
+	set_open(&set, with, tcp);
+	ck_assert_int_eq(speaks_tls(inherited), true);
+	ck_assert_int_eq(speaks_tls(own), true);
+	set_open(&set, set_unix, NULL);
+	ck_assert_int_eq(speaks_tls(inherited), false);
+	ck_assert_int_eq(speaks_tls(own), false);
+}
+END_TEST
+
 START_TEST(test_an_inherited_socket_of_both_families)
 {
 	int fd = foreign_tcp(AF_INET6, 0);
@@ -226,6 +268,8 @@ main(void)
 	tcase_add_test(tc, test_owner_that_may_not_be_set);
 	tcase_add_test(tc, test_new_rights_of_an_open_socket);
 	tcase_add_test(tc, test_an_inherited_address_is_not_opened_again);
+	tcase_add_test(
+	    tc, test_tls_comes_and_goes_with_the_text_and_the_socket_stays);
 	tcase_add_test(tc, test_an_inherited_socket_of_both_families);
 	tcase_add_test(tc, test_an_inherited_unix_socket_is_never_removed);
 	suite_add_tcase(s, tc);

@@ -39,6 +39,15 @@ address_parse_option(
 {
 	int rc;
 
+	if (length == 3 && strncmp(text, "tls", 3) == 0) {
+		address->tls = true;
+		return 0;
+	}
+	if (address->unix_path[0] == '\0') {
+		err_set(err, "\"%.*s\" is no option of a TCP socket",
+		    (int)length, text);
+		return err_hint(err, "its only option is tls");
+	}
 	if (strncmp(text, "mode=", 5) == 0)
 		rc = address_parse_mode(text + 5, length - 5, address);
 	else if (strncmp(text, "owner=", 6) == 0)
@@ -55,8 +64,8 @@ address_parse_option(
 	    rc > 0 ? "\"%.*s\" is no option of a socket"
 		   : "\"%.*s\" has no good value",
 	    (int)length, text);
-	return err_hint(err, "the options of a Unix socket are mode=0660, "
-			     "owner=NAME and group=NAME");
+	return err_hint(err, "the options of a Unix socket are tls, "
+			     "mode=0660, owner=NAME and group=NAME");
 }
 
 static int
@@ -90,20 +99,17 @@ address_parse_unix(const char *path, struct address *address, struct err *err)
 	return address_parse_options(path + length, address, err);
 }
 
-/* Digits only, at most 65535. */
+/* Digits only, at most 65535; then options. */
 static int
 address_parse_port(const char *text, struct address *address, struct err *err)
 {
-	size_t length = strlen(text);
+	size_t length = strcspn(text, " \t");
 
 	if (strspn(text, "0123456789") == length && atol(text) <= 65535 &&
 	    address_copy(address->port, sizeof(address->port), text, length) ==
 		0)
-		return 0;
-	err_set(err, "the port must be from 1 to 65535");
-	if (strpbrk(text, " \t") != NULL)
-		err_hint(err, "only a Unix socket has options");
-	return -1;
+		return address_parse_options(text + length, address, err);
+	return err_set(err, "the port must be from 1 to 65535");
 }
 
 static int

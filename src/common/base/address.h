@@ -20,12 +20,13 @@ struct address {
 	unsigned mode;       /* of the Unix socket: 0 to 0777 */
 	char owner[64];      /* name or number; "" = as it is made */
 	char group[64];
+	bool tls; /* what comes in speaks TLS */
 };
 
 /*
  * "host:port", "[v6]:port", "*:port", or "unix:/path" and then, each behind a
- * blank and optional, "mode=0660", "owner=NAME", "group=NAME". 0, or -1 with
- * an error that quotes the text.
+ * blank and optional, "tls" and, of a Unix socket, "mode=0660", "owner=NAME",
+ * "group=NAME". 0, or -1 with an error that quotes the text.
  */
 int address_parse(const char *text, struct address *address, struct err *err);
 

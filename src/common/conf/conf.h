@@ -64,10 +64,26 @@ struct conf_recycle {
 	int64_t memory_max_bytes; /* private memory, by the master's measure */
 };
 
+/* A certificate for listeners with the option tls. */
+struct conf_tls {
+	char *name;
+	char *certificate; /* path of the chain, the server's own first */
+	char *key;         /* path */
+	/* What stood in them, PEM: a process that takes a dead one's place
+	 * serves what the others serve, whatever the files say by then, and
+	 * needs no right to read them. */
+	char *certificate_pem;
+	char *key_pem; /* secret */
+	char *at;      /* "FILE:LINE" */
+};
+
 struct conf_http {
 	bool present;
 	int64_t processes;
-	struct conf_strings listen; /* "host:port", "[v6]:port", "unix:/path" */
+	struct conf_strings listen; /* as base/address.h reads them */
+	char *tls_min;              /* "1.2" or "1.3" */
+	struct conf_tls *tls;       /* the first is the default */
+	size_t n_tls;
 	int64_t read_header_timeout_ms;
 	int64_t read_timeout_ms;
 	int64_t write_timeout_ms;

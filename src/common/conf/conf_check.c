@@ -317,5 +317,7 @@ conf_check(struct conf_draft *d, struct err *err)
 			return -1;
 	if (conf_check_routes(d, err) < 0 || conf_check_handlers(d, err) < 0)
 		return -1;
+	if (conf_check_tls(d, err) < 0)
+		return -1;
 	return conf_check_database(d, err);
 }

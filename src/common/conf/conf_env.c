@@ -111,8 +111,10 @@ with_port(const char *listen, const char *port)
 {
 	const char *colon = strrchr(listen, ':');
 	int host = colon != NULL ? (int)(colon - listen) : (int)strlen(listen);
+	const char *options = strpbrk(listen, " \t");
 
-	return mem_printf("%.*s:%s", host, listen, port);
+	return mem_printf(
+	    "%.*s:%s%s", host, listen, port, options != NULL ? options : "");
 }
 
 /* The port of the first TCP listener; without one there is nothing to do. */

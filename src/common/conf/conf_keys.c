@@ -28,6 +28,7 @@ static_assert(offsetof(struct conf_subscriber, present) == 0, "role");
 static_assert(offsetof(struct conf_fake, present) == 0, "role");
 static_assert(offsetof(struct conf_worker, name) == 0, "title");
 static_assert(offsetof(struct conf_app, name) == 0, "title");
+static_assert(offsetof(struct conf_tls, name) == 0, "title");
 static_assert(offsetof(struct conf_action, name) == 0, "title");
 static_assert(offsetof(struct conf_route, pattern) == 0, "title");
 static_assert(offsetof(struct conf_queue, name) == 0, "title");
@@ -117,16 +118,19 @@ static const struct conf_key http_keys[] = {
 	{ "listen", CONF_STRINGS, AT(conf_http, listen),
 	  .def = "0.0.0.0:3000", .min = 1, .max = 64,
 	  .help = "\"host:port\", \"[v6]:port\" or \"unix:/path\" with options" },
+	{ "tls_min", CONF_CHOICE, AT(conf_http, tls_min), .def = "1.2",
+	  .choices = "1.2|1.3",
+	  .help = "the oldest version of TLS that is spoken" },
 	{ "read_header_timeout", CONF_DURATION,
 	  AT(conf_http, read_header_timeout_ms),
 	  .def = "10s", .min = 10 * MS, .max = DAY,
-	  .help = "for the head of a request" },
+	  .help = "for the head of a request, and for a TLS handshake" },
 	{ "read_timeout", CONF_DURATION, AT(conf_http, read_timeout_ms),
 	  .def = "30s", .min = 10 * MS, .max = DAY,
 	  .help = "for a whole request with its body" },
 	{ "write_timeout", CONF_DURATION, AT(conf_http, write_timeout_ms),
 	  .def = "60s", .min = 10 * MS, .max = DAY,
-	  .help = "for a client to take its answer" },
+	  .help = "for a client to take its answer, or 64 KiB of it" },
 	{ "idle_timeout", CONF_DURATION, AT(conf_http, idle_timeout_ms),
 	  .def = "120s", .min = 10 * MS, .max = DAY,
 	  .help = "keep an idle connection open" },
@@ -148,6 +152,18 @@ static const struct conf_key http_keys[] = {
 	  .help = "requests waiting for a connection per process, else 503" },
 	RECYCLE_WORK(conf_http, "max_requests", "requests"),
 	RECYCLE_KEYS(conf_http),
+};
+
+static const struct conf_key tls_keys[] = {
+	{ "certificate", CONF_PATH, AT(conf_tls, certificate),
+	  .help = "PEM file of the chain, the server's own certificate first" },
+	{ "key", CONF_PATH, AT(conf_tls, key),
+	  .help = "PEM file of its private key" },
+	{ "certificate_pem", CONF_STRING, AT(conf_tls, certificate_pem),
+	  .flags = CONF_INTERNAL },
+	{ "key_pem", CONF_STRING, AT(conf_tls, key_pem),
+	  .flags = CONF_INTERNAL },
+	{ "at", CONF_STRING, AT(conf_tls, at), .flags = CONF_INTERNAL },
 };
 
 static const struct conf_key worker_keys[] = {
@@ -405,10 +421,16 @@ static const struct conf_section app_sections[] = {
 	    NULL, 0),
 };
 
+static const struct conf_section http_sections[] = {
+	MANY("tls", conf_tls, conf_http, tls, tls_keys, NULL, 0),
+};
+
 static const struct conf_section root_sections[] = {
 	ONE("log", CONF_ONE, conf_log, log, log_keys),
 	ONE("database", CONF_ONE, conf_database, database, database_keys),
-	ONE("http", CONF_ROLE, conf_http, http, http_keys),
+	{ "http", CONF_ROLE, sizeof(struct conf_http),
+	  offsetof(struct conf, http), 0, http_keys, COUNT(http_keys),
+	  http_sections, COUNT(http_sections) },
 	MANY("worker", conf_worker, conf, workers, worker_keys, NULL, 0),
 	ONE("cron", CONF_ROLE, conf_cron, cron, cron_keys),
 	ONE("subscriber", CONF_ROLE, conf_subscriber, subscriber,
