@@ -8,6 +8,7 @@
 #include "roles/http/answer.h"
 #include "roles/http/call.h"
 #include "roles/http/context.h"
+#include "roles/http/head.h"
 #include "roles/http/health.h"
 
 int
@@ -124,6 +125,8 @@ request_start(struct http *http, h2o_req_t *req)
 	r->conn->n_requests++;
 	r->conn->endpoint = &http->endpoints->unmatched;
 	context_request_id(r->conn, req);
+	if (!head_step(r))
+		return;
 	if (!url_split(req->input.path.base, req->input.path.len, &r->url)) {
 		answer_error(req, 400, "the request target is not a path");
 		return;
