@@ -5,7 +5,7 @@ language sql stable parallel safe as $$
 	select nullif(current_setting('chimp.request', true), '')::jsonb
 $$;
 comment on function chimp.request() is
-	'The HTTP request that runs this transaction: method, path, headers, query, peer, requestId; NULL outside of one.';
+	'The HTTP request that runs this transaction: method, path, scheme, headers, query, peer, requestId; NULL outside of one.';
 
 create or replace function chimp.respond(status int, body jsonb default null, headers jsonb default '{}')
 returns void language plpgsql as $$

@@ -159,6 +159,9 @@ context_json(const struct conn *conn, h2o_req_t *req, const struct url *url,
 	context_text(out, req->method.base, req->method.len);
 	strbuf_puts(out, ",\"path\":");
 	context_text(out, url->path, url->path_length);
+	strbuf_puts(out, req->input.scheme == &H2O_URL_SCHEME_HTTPS
+			     ? ",\"scheme\":\"https\""
+			     : ",\"scheme\":\"http\"");
 	strbuf_puts(out, ",\"headers\":");
 	context_headers(req, out);
 	strbuf_puts(out, ",\"query\":{");

@@ -13,9 +13,9 @@
 void context_request_id(struct conn *conn, h2o_req_t *req);
 
 /*
- * Append {"method","path","headers","query","peer","requestId"}. Header names
- * are lower-case, repeated headers are joined (RFC 9110, 5.3), bytes that are
- * not UTF-8 are read as ISO 8859-1.
+ * Append {"method","path","scheme","headers","query","peer","requestId"}.
+ * Header names are lower-case, repeated headers are joined (RFC 9110, 5.3),
+ * bytes that are not UTF-8 are read as ISO 8859-1.
  */
 void context_json(const struct conn *conn, h2o_req_t *req,
     const struct url *url, struct strbuf *out);

@@ -11,6 +11,7 @@
 #include "roles/http/args.h"
 #include "roles/http/call.h"
 #include "roles/http/line.h"
+#include "roles/http/tls.h"
 
 enum { HTTP_MARGIN_MS = 100 };
 
@@ -41,7 +42,7 @@ http_check(const struct conf *conf, struct err *err)
 	if (endpoints == NULL)
 		return -1;
 	endpoints_free(&endpoints);
-	return 0;
+	return tls_check(&conf->http, err);
 }
 
 /*
@@ -124,9 +125,11 @@ http_on_end(struct loop_timer *timer, void *arg)
 	line_done(http);
 	server_done(http);
 	loop_timer_done(&http->sweep_timer);
+	loop_timer_done(&http->gone_timer);
 	loop_timer_done(&http->end_timer);
 	pg_pool_free(&http->pool);
 	endpoints_free(&http->endpoints);
+	tls_free(&http->tls);
 	mem_free(&http);
 	child->state = NULL;
 	child_finished(child);
@@ -149,7 +152,11 @@ http_start(struct child *child, struct err *err)
 	http->conf = &child->birth->conf->http;
 	http->loop = child->loop;
 	http->endpoints = endpoints_new(child->birth->conf, err);
-	if (http->endpoints == NULL) {
+	if (http->endpoints != NULL && http->conf->n_tls > 0)
+		http->tls = tls_new(http->conf, err);
+	if (http->endpoints == NULL ||
+	    (http->conf->n_tls > 0 && http->tls == NULL)) {
+		endpoints_free(&http->endpoints);
 		free(http);
 		return -1;
 	}

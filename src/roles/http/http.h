@@ -22,6 +22,7 @@
 #include "roles/role.h"
 
 struct call;
+struct tls;
 
 #define HTTP_REQUEST_ID_BYTES 65 /* 64 characters and the terminator */
 
@@ -33,13 +34,13 @@ struct conn {
 	struct call *call;         /* at work for it now, or NULL */
 	struct endpoint *endpoint; /* of the request at hand */
 	uint64_t n_requests;
+	bool known; /* to h2o's HTTP/1, at this sweep */
+	bool ended; /* its own direction, at the last look */
 	char request_id[HTTP_REQUEST_ID_BYTES];
 	/* sweep.c's own */
 	int phase;
 	uint64_t progress; /* what grew when bytes went through */
 	int64_t since_ms;  /* of the phase, or of the last progress */
-	uint64_t ended;    /* the request at whose work the client's side was
-			    * found to be at its end; 0 = none */
 };
 
 /* How fast a line moves; see line.c. */
@@ -60,6 +61,8 @@ struct http {
 	h2o_globalconf_t config;
 	h2o_context_t context;
 	h2o_accept_ctx_t accept;
+	h2o_accept_ctx_t accept_tls;
+	struct tls *tls; /* NULL: no certificates */
 	h2o_socket_t **listeners;
 	int n_listeners;
 	bool listening;
@@ -90,7 +93,7 @@ struct http {
 	int64_t looked_ms;  /* CLOCK_MONOTONIC, at what the database sent */
 	uint64_t n_answers; /* since birth */
 	struct loop_timer sweep_timer;
-	int64_t swept_ms; /* CLOCK_MONOTONIC, all connections */
+	struct loop_timer gone_timer;
 	struct loop_timer end_timer;
 	bool draining;
 };
@@ -108,7 +111,7 @@ void conn_shut(struct conn *conn);
 /* request.c */
 void request_start(struct http *http, h2o_req_t *req);
 
-/* sweep.c: once a second, and more often while handlers work. */
+/* sweep.c: from now on. */
 void sweep_start(struct http *http);
 
 /* http.c: end the role when it is draining and nothing is left. */

@@ -20,6 +20,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "roles/http/refusal.h"
+#include "roles/http/tls.h"
 
 enum {
 	SERVER_ACCEPTS = 8, /* of one listener, per turn of the loop */
@@ -75,7 +76,7 @@ conn_options(int fd)
 }
 
 static void
-conn_new(struct http *http, h2o_socket_t *sock)
+conn_new(struct http *http, h2o_accept_ctx_t *accept, h2o_socket_t *sock)
 {
 	struct conn *conn = mem_zalloc(sizeof(*conn));
 
@@ -88,7 +89,7 @@ conn_new(struct http *http, h2o_socket_t *sock)
 	sock->on_close.cb = conn_on_close;
 	sock->on_close.data = conn;
 	conn_options(h2o_socket_get_fd(sock));
-	h2o_accept(&http->accept, sock);
+	h2o_accept(accept, sock);
 }
 
 /* --- listeners --- */
@@ -130,9 +131,22 @@ server_balance(struct http *http, int won)
 		http->ahead = -max;
 }
 
+/* How it speaks is said by its place in the list. */
+static h2o_accept_ctx_t *
+server_accept_ctx(struct http *http, const h2o_socket_t *listener)
+{
+	int i = 0;
+
+	while (http->listeners[i] != listener)
+		i++;
+	return http->child->birth->listen_tls[i] ? &http->accept_tls
+						 : &http->accept;
+}
+
 static void
 server_accept(struct http *http, h2o_socket_t *listener)
 {
+	h2o_accept_ctx_t *accept = server_accept_ctx(http, listener);
 	h2o_socket_t *sock;
 	int won = 0;
 
@@ -145,7 +159,7 @@ server_accept(struct http *http, h2o_socket_t *listener)
 				server_pause(http, SERVER_ACCEPT_PAUSE_MS);
 			break;
 		}
-		conn_new(http, sock);
+		conn_new(http, accept, sock);
 		won++;
 	}
 	server_balance(http, won);
@@ -291,6 +305,7 @@ server_configure(struct http *http)
 	config->server_name = h2o_iovec_init(H2O_STRLIT("chimpd"));
 	config->max_request_entity_size = (size_t)conf->body_max_bytes;
 	config->http1.upgrade_to_http2 = 0;
+	config->handshake_timeout = (uint64_t)conf->read_header_timeout_ms;
 	/* sweep.c knows idle from slow; this one is the net below. */
 	config->http1.req_timeout =
 	    (uint64_t)(conf->read_header_timeout_ms + conf->read_timeout_ms +
@@ -316,6 +331,9 @@ server_start(struct http *http)
 	    &http->context, loop_h2o_base(http->loop), &http->config);
 	http->accept.ctx = &http->context;
 	http->accept.hosts = http->config.hosts;
+	http->accept_tls = http->accept;
+	if (http->tls != NULL)
+		http->accept_tls.ssl_ctx = tls_context(http->tls);
 }
 
 void

@@ -1,6 +1,6 @@
 /*
- * Once a second: clients that are too slow or idle for too long. Four times,
- * while handlers are at work: clients that are gone.
+ * Once a second: clients that are too slow, idle for too long; and more often
+ * those that are gone.
  *
  * h2o 2.2 has one timer for idle, header and body together, none for writing,
  * and does not notice that a client left while a handler works. So each
@@ -23,13 +23,19 @@
 
 enum {
 	SWEEP_MS = 1000,
-	SWEEP_GONE_MS = 250, /* clients that left, while handlers work */
+	SWEEP_GONE_MS = 250,
+	/* Less of an answer than this in write_timeout is no progress: a
+	 * client that takes a byte now and then would hold all of it. */
+	SWEEP_WRITE_BYTES = 65536,
 	/* A busy client is idle for microseconds between two requests: to
 	 * shut it then would lose its next one. */
 	SWEEP_DRAIN_IDLE_MS = 1000
 };
 
 enum sweep_phase {
+	/* Of no request: a TLS handshake, or its end that the peer does not
+	 * take. h2o has a timer for the handshake, and none for the end. */
+	SWEEP_TLS,
 	SWEEP_FRESH,  /* accepted, nothing read */
 	SWEEP_IDLE,   /* between two requests */
 	SWEEP_HEADER, /* a header has begun */
@@ -52,7 +58,7 @@ sweep_phase(const struct conn *conn, const h2o_req_t *req)
 	return conn->n_requests == 0 ? SWEEP_FRESH : SWEEP_IDLE;
 }
 
-/* Bytes that the client has taken, as far as the kernel tells. */
+/* What the client has taken, as far as the kernel tells. */
 static uint64_t
 sweep_written(int fd)
 {
@@ -61,23 +67,23 @@ sweep_written(int fd)
 	int queued = 0;
 
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) == 0)
-		return info.tcpi_bytes_acked;
+		return info.tcpi_bytes_acked / SWEEP_WRITE_BYTES;
 	/* A Unix socket: its queue changes when the client reads. */
 	if (ioctl(fd, SIOCOUTQ, &queued) != 0)
 		return 0;
 	return (uint64_t)queued;
 }
 
-/* What must change, or the phase's time runs out. A header gets its time once:
- * a byte now and then (slowloris) is no progress. */
+/* What must change, or the phase's time runs out. A header gets its time once,
+ * and so does a body: a byte now and then (slowloris) is no progress. */
 static uint64_t
 sweep_progress(const struct conn *conn, enum sweep_phase phase)
 {
 	switch (phase) {
-	case SWEEP_BODY:
-		return conn->sock->bytes_read;
 	case SWEEP_WRITE:
 		return sweep_written(h2o_socket_get_fd(conn->sock));
+	case SWEEP_BODY:
+	case SWEEP_TLS:
 	case SWEEP_FRESH:
 	case SWEEP_IDLE:
 	case SWEEP_HEADER:
@@ -91,6 +97,7 @@ static int64_t
 sweep_limit_ms(const struct http *http, enum sweep_phase phase)
 {
 	switch (phase) {
+	case SWEEP_TLS:
 	case SWEEP_FRESH:
 	case SWEEP_IDLE:
 		if (http->draining)
@@ -120,12 +127,9 @@ sweep_expire(struct conn *conn, enum sweep_phase phase)
 		conn_shut(conn);
 }
 
-static int
-sweep_on_request(h2o_req_t *req, void *arg)
+static void
+sweep_look(struct conn *conn, enum sweep_phase phase, int64_t now)
 {
-	int64_t now = *(int64_t *)arg;
-	struct conn *conn = conn_of(req);
-	enum sweep_phase phase = sweep_phase(conn, req);
 	uint64_t progress = sweep_progress(conn, phase);
 
 	if ((int)phase != conn->phase || progress != conn->progress) {
@@ -135,21 +139,63 @@ sweep_on_request(h2o_req_t *req, void *arg)
 	} else if (now - conn->since_ms >= sweep_limit_ms(conn->http, phase)) {
 		sweep_expire(conn, phase);
 	}
+}
+
+static int
+sweep_on_request(h2o_req_t *req, void *arg)
+{
+	int64_t now = *(int64_t *)arg;
+	struct conn *conn = conn_of(req);
+
+	conn->known = true;
+	sweep_look(conn, sweep_phase(conn, req), now);
 	return 0;
 }
 
-/*
- * --- clients that left while a handler works for them ---
- *
- * One that only ends its side (`nc -N`) looks the same to TCP as one that is
- * gone: it gets its answer if that takes less than until the next look.
- */
+/* Those that foreach_request did not show. */
+static void
+sweep_tls(struct http *http, int64_t now)
+{
+	struct list *n;
+
+	LIST_FOREACH (n, &http->conns) {
+		struct conn *conn = LIST_ENTRY(n, struct conn, node);
+
+		if (!conn->known)
+			sweep_look(conn, SWEEP_TLS, now);
+		conn->known = false;
+	}
+}
+
+/* --- clients that left while a handler works for them --- */
 
 struct sweep_polls {
 	struct pollfd *fds;
 	struct conn **conns;
 	nfds_t n;
 };
+
+/*
+ * Both of its directions are over, or it has ended its own: TCP does not tell
+ * whether such a client still reads, so it gets one more look's time for its
+ * answer. A Unix socket does tell.
+ */
+static bool
+sweep_is_gone(struct conn *conn, short revents)
+{
+	bool ended = conn->ended;
+	int domain = AF_INET;
+	socklen_t n = sizeof(domain);
+
+	conn->ended = (revents & POLLRDHUP) != 0;
+	if ((revents & (POLLHUP | POLLERR)) != 0)
+		return true;
+	if (!conn->ended || !ended)
+		return false;
+	getsockopt(
+	    h2o_socket_get_fd(conn->sock), SOL_SOCKET, SO_DOMAIN, &domain, &n);
+	return domain != AF_UNIX;
+}
 
 static void
 sweep_gone(struct http *http)
@@ -171,17 +217,21 @@ sweep_gone(struct http *http)
 		p.conns[p.n++] = conn;
 	}
 	/* Answers only queue writes here: no connection goes meanwhile. */
-	poll(p.fds, p.n, 0);
-	for (nfds_t i = 0; i < p.n; i++) {
-		struct conn *conn = p.conns[i];
-		bool ended = p.fds[i].revents != 0;
-
-		if (ended && conn->ended == conn->n_requests)
-			call_drop(conn->call);
-		conn->ended = ended ? conn->n_requests : 0;
-	}
+	if (poll(p.fds, p.n, 0) > 0)
+		for (nfds_t i = 0; i < p.n; i++)
+			if (sweep_is_gone(p.conns[i], p.fds[i].revents))
+				call_drop(p.conns[i]->call);
 	free(p.fds);
 	free(p.conns);
+}
+
+static void
+sweep_on_gone_timer(struct loop_timer *timer, void *arg)
+{
+	struct http *http = arg;
+
+	loop_timer_start(timer, http->n_calls > 0 ? SWEEP_GONE_MS : SWEEP_MS);
+	sweep_gone(http);
 }
 
 static void
@@ -190,13 +240,11 @@ sweep_on_timer(struct loop_timer *timer, void *arg)
 	struct http *http = arg;
 	int64_t now = clock_mono_ms();
 
-	if (now - http->swept_ms >= SWEEP_MS) {
-		http->swept_ms = now;
-		http->config.http1.callbacks.foreach_request(
-		    &http->context, sweep_on_request, &now);
-	}
-	sweep_gone(http);
-	loop_timer_start(timer, http->n_calls > 0 ? SWEEP_GONE_MS : SWEEP_MS);
+	loop_timer_start(timer, SWEEP_MS);
+	http->config.http1.callbacks.foreach_request(
+	    &http->context, sweep_on_request, &now);
+	if (http->tls != NULL)
+		sweep_tls(http, now);
 }
 
 void
@@ -204,4 +252,7 @@ sweep_start(struct http *http)
 {
 	loop_timer_init(&http->sweep_timer, http->loop, sweep_on_timer, http);
 	loop_timer_start(&http->sweep_timer, SWEEP_MS);
+	loop_timer_init(
+	    &http->gone_timer, http->loop, sweep_on_gone_timer, http);
+	loop_timer_start(&http->gone_timer, SWEEP_GONE_MS);
 }
