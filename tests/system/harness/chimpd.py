@@ -96,7 +96,7 @@ class Chimpd:
         if first.startswith("unix:"):
             return first[len("unix:"):].split()[0]  # then options
         host, port = first.rsplit(":", 1)
-        return host, int(port)
+        return host, int(port.split()[0])  # then options
 
     # --- life ---
 
