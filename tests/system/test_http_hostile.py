@@ -284,7 +284,7 @@ SMUGGLED = {
     "a header without a colon": post(HOST, b"Content-Length 2"),
     "no host": post(b"Content-Length: 2"),
     "two hosts": post(HOST, b"Host: y", b"Content-Length: 2"),
-    "an absolute target": b"GET http://y/evil HTTP/1.1\r\nHost: x\r\n\r\n",
+    "the target of another host": b"GET http://y/evil HTTP/1.1\r\nHost: x\r\n\r\n",
     "an authority as target": b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
     "a target without a slash": b"GET evil HTTP/1.1\r\nHost: x\r\n\r\n",
     "a blank in the target": b"GET /evil HTTP/1.1 HTTP/1.1\r\nHost: x\r\n\r\n",

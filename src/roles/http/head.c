@@ -7,9 +7,16 @@
 #include <string.h>
 #include <strings.h>
 
+struct head_text {
+	const char *text;
+	size_t length;
+};
+
 struct head_walk {
 	const char *at;
 	const char *end;
+	struct head_text authority; /* of an absolute target; else empty */
+	struct head_text host;
 	bool v1_0; /* HTTP/1.0 */
 	int hosts; /* how many of these there were */
 	int lengths;
@@ -57,7 +64,24 @@ head_line(struct head_walk *w, const char **line, size_t *length)
 	return NULL;
 }
 
-/* METHOD SP /TARGET SP HTTP/1.x */
+/* http://HOST/... or https://HOST/... */
+static bool
+head_absolute(struct head_walk *w, const char *target, const char *end)
+{
+	const char *from = target + (strncmp(target, "https", 5) == 0 ? 8 : 7);
+	const char *to = from;
+
+	if (strncmp(target, "http://", 7) != 0 &&
+	    strncmp(target, "https://", 8) != 0)
+		return false;
+	while (to < end && *to != '/' && *to != '?')
+		to++;
+	w->authority.text = from;
+	w->authority.length = (size_t)(to - from);
+	return to > from;
+}
+
+/* METHOD SP TARGET SP HTTP/1.x */
 static const char *
 head_request_line(struct head_walk *w, const char *line, size_t length)
 {
@@ -72,8 +96,8 @@ head_request_line(struct head_walk *w, const char *line, size_t length)
 	if (version++ == NULL ||
 	    !head_is_visible(target, (size_t)(version - 1 - target)))
 		return "the request line has no good target";
-	/* An absolute one names a host besides the Host header's. */
-	if (*target != '/' && (*target != '*' || version - target != 2))
+	if (*target != '/' && (*target != '*' || version - target != 2) &&
+	    !head_absolute(w, target, version - 1))
 		return "the request target is not a path";
 	if (end - version != 8 || strncmp(version, "HTTP/1.", 7) != 0 ||
 	    (version[7] != '0' && version[7] != '1'))
@@ -117,6 +141,8 @@ head_field(struct head_walk *w, const char *line, size_t length)
 		end--;
 	if (head_is(line, name, "host")) {
 		w->hosts++;
+		w->host.text = value;
+		w->host.length = (size_t)(end - value);
 	} else if (head_is(line, name, "content-length")) {
 		w->lengths++;
 		if (!head_is_number(value, (size_t)(end - value)))
@@ -143,6 +169,11 @@ head_frame(const struct head_walk *w)
 		return "HTTP/1.0 has no Transfer-Encoding";
 	if (w->hosts > 1 || (w->hosts == 0 && !w->v1_0))
 		return "there is not exactly one Host";
+	if (w->authority.length > 0 && w->hosts > 0 &&
+	    (w->host.length != w->authority.length ||
+		strncasecmp(w->host.text, w->authority.text, w->host.length) !=
+		    0))
+		return "the request target names another host than Host";
 	return NULL;
 }
 
