@@ -97,6 +97,19 @@ sql_handler_action(const char *function, bool readonly)
 			 2);
 }
 
+struct pg_stmt *
+sql_handler_guarded(const char *function)
+{
+	return sql_stmt("guarded", function,
+	    "case when b.status is null then chimp.idempotency_keep($3, $6, ",
+	    "($1::jsonb)) else chimp.idempotency_replay($3, $4) end,"
+	    " current_setting('chimp.response', true), b.status"
+	    " from (select chimp.idempotency_begin($3, $4, $5) as status"
+	    " from (select set_config('chimp.request', $2, true) offset 0) s"
+	    " offset 0) b",
+	    6);
+}
+
 /* Not as F(job_begin()): PostgreSQL inlines a handler that is written in SQL,
  * and with it drops an argument that it does not use. */
 struct pg_stmt *

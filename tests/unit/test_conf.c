@@ -149,7 +149,7 @@ START_TEST(a_rate_that_is_no_rate_is_not_taken_over)
 	ck_assert_ptr_null(conf_from_json(json, &err));
 	ck_assert_str_eq(err.message,
 	    "configuration handed over: "
-	    "queue.rate is missing or of another type");
+	    "route.rate is missing or of another type");
 	mem_free(&json);
 	conf_free(&conf);
 }

@@ -93,6 +93,11 @@ struct conf_http {
 	int64_t wait_max_ms;
 	int64_t max_connections;      /* clients at once per process */
 	int64_t max_requests_waiting; /* for a connection, per process */
+	/* Per process; 0 = no bound. */
+	int64_t max_connections_per_client;
+	int64_t max_requests_per_client;
+	struct conf_strings trusted_proxies; /* networks, or "unix" */
+	int64_t idempotency_retention_ms;    /* of kept answers */
 	struct conf_recycle recycle;
 };
 
@@ -150,8 +155,11 @@ struct conf_route {
 	struct conf_handler handler; /* action or sql */
 	char *args; /* signature when the route names sql itself */
 	bool readonly;
-	char *at;       /* "FILE:LINE" */
-	int64_t status; /* of a success with a result; 200 */
+	char *at;              /* "FILE:LINE" */
+	int64_t status;        /* of a success with a result; 200 */
+	struct conf_rate rate; /* of starts, all nodes */
+	char *rate_by;         /* "address" "header:NAME" "arg:NAME" */
+	char *idempotency;     /* "optional" "required" "off" */
 };
 
 /* Retry policy shared by queues and subscriptions. */

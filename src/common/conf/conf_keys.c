@@ -150,6 +150,23 @@ static const struct conf_key http_keys[] = {
 	  AT(conf_http, max_requests_waiting),
 	  .def = "1024", .min = 0, .max = 1000000,
 	  .help = "requests waiting for a connection per process, else 503" },
+	{ "max_connections_per_client", CONF_INT,
+	  AT(conf_http, max_connections_per_client), .def = "0",
+	  .min = 0, .max = 1000000,
+	  .help = "of one address per process, more are closed; 0 = any" },
+	{ "max_requests_per_client", CONF_INT,
+	  AT(conf_http, max_requests_per_client), .def = "0",
+	  .min = 0, .max = 1000000,
+	  .help = "at work for one client per process, else 503; 0 = any" },
+	{ "trusted_proxies", CONF_STRINGS, AT(conf_http, trusted_proxies),
+	  .min = 0, .max = 256,
+	  .help = "networks like \"10.0.0.0/8\", or \"unix\", whose "
+		  "X-Forwarded-For or Forwarded says who the client is" },
+	{ "idempotency_retention", CONF_DURATION,
+	  AT(conf_http, idempotency_retention_ms),
+	  .def = "24h", .min = SECOND, .max = 366 * DAY,
+	  .help = "answers to requests with an Idempotency-Key are kept so "
+		  "long" },
 	RECYCLE_WORK(conf_http, "max_requests", "requests"),
 	RECYCLE_KEYS(conf_http),
 };
@@ -267,6 +284,17 @@ static const struct conf_key route_keys[] = {
 	{ "status", CONF_INT, AT(conf_route, status), .def = "200",
 	  .min = 200, .max = 299,
 	  .help = "of an answer with a result" },
+	{ "rate", CONF_RATE, AT(conf_route, rate),
+	  .help = "\"COUNT/DURATION\": so many requests of one client may "
+		  "start in any such time, over all nodes, else 429; \"\" "
+		  "(the default) = no limit" },
+	{ "rate_by", CONF_STRING, AT(conf_route, rate_by), .def = "address",
+	  .help = "who is one client: \"address\", \"header:NAME\" or "
+		  "\"arg:NAME\" of the input" },
+	{ "idempotency", CONF_CHOICE, AT(conf_route, idempotency),
+	  .def = "optional", .choices = "optional|required|off",
+	  .help = "whether an Idempotency-Key is heeded, of POST, PUT, PATCH "
+		  "and DELETE that are not readonly" },
 	{ "at", CONF_STRING, AT(conf_route, at), .flags = CONF_INTERNAL },
 };
 

@@ -40,6 +40,7 @@ call_settle(struct call *call)
 	    call->req != NULL || call->cancelling)
 		return;
 	list_remove(&call->node);
+	list_remove(&call->pass.node);
 	pg_result_free(&call->body);
 	free(call->request);
 	free(call->input);
@@ -121,7 +122,20 @@ call_send(struct call *call)
 	call->sent_ms = clock_mono_ms();
 	call->state = CALL_RUNNING;
 	call->attempts++;
-	pg_query(call->link, call->endpoint->stmt, values, call_on_reply, call);
+	if (call->pass.key[0] != '\0')
+		idempotent_send(call, call_on_reply);
+	else
+		pg_query(call->link, call->endpoint->stmt, values,
+		    call_on_reply, call);
+}
+
+/* A second one changes nothing that the first has not: it cannot write, it has
+ * a key, or the first has not been sent. */
+static bool
+call_is_repeatable(const struct call *call)
+{
+	return call->endpoint->readonly || call->pass.key[0] != '\0' ||
+	       call->attempts == 0;
 }
 
 static void
@@ -130,15 +144,15 @@ call_on_lost(struct call *call)
 	call->state = CALL_ENDED;
 	if (!call_is_wanted(call))
 		return;
-	if (!call->endpoint->readonly || call->resent) {
+	if (!call_is_repeatable(call) || call->resent) {
 		call_refuse(call, 503,
-		    call->endpoint->readonly
+		    call_is_repeatable(call)
 			? "the connection to the database was lost"
 			: "the connection to the database was lost; whether "
 			  "the request took effect is not known");
 		return;
 	}
-	/* It cannot have changed anything: once more, elsewhere. */
+	/* Once more, elsewhere. */
 	call->resent = true;
 	call->state = CALL_WAITING;
 	line_release(call);
@@ -181,12 +195,44 @@ call_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 	call_settle(call);
 }
 
+/* The rate has been asked, and that is committed. */
+static void
+call_on_limit(struct pg_link *link, struct pg_reply *reply, void *arg)
+{
+	struct call *call = arg;
+	int64_t retry_ms;
+
+	assert(call->state == CALL_RUNNING && call->link == link);
+	if (reply->lost) {
+		call_on_lost(call);
+	} else if (!call_is_wanted(call)) {
+		call->state = CALL_ENDED;
+	} else if (!reply->ok) {
+		call->state = CALL_ENDED;
+		call_answer(call);
+		respond_failure(call, &reply->error);
+	} else if (limit_allowed(call, reply, &retry_ms)) {
+		call_send(call);
+		return;
+	} else {
+		call->state = CALL_ENDED;
+		limit_refuse(call_answer(call), call->endpoint, retry_ms);
+	}
+	call_settle(call);
+}
+
 void
 call_granted(struct call *call, struct pg_link *link)
 {
 	assert(call->state == CALL_WAITING && call->link == NULL);
 	call->link = link;
-	call_send(call);
+	if (call->pass.rate_key[0] == '\0') {
+		call_send(call);
+		return;
+	}
+	call->state = CALL_RUNNING;
+	call->sent_ms = clock_mono_ms();
+	limit_send(call, call_on_limit);
 }
 
 void
@@ -220,7 +266,7 @@ call_on_request_gone(void *arg)
 
 void
 call_start(struct http *http, h2o_req_t *req, struct endpoint *endpoint,
-    char *request, char *input)
+    char *request, char *input, const struct limit_pass *pass)
 {
 	struct call *call = mem_zalloc(sizeof(*call));
 	struct call_guard *guard;
@@ -230,6 +276,9 @@ call_start(struct http *http, h2o_req_t *req, struct endpoint *endpoint,
 	call->endpoint = endpoint;
 	call->request = request;
 	call->input = input;
+	call->pass = *pass;
+	if (call->pass.key[0] != '\0')
+		list_append(&http->guarded, &call->pass.node);
 	call->deadline_ms = clock_mono_ms() + http->conf->request_timeout_ms;
 	list_append(&http->calls, &call->node);
 	http->n_calls++;

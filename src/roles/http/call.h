@@ -10,11 +10,15 @@
 #define CHIMP_HTTP_CALL_H
 
 #include "roles/http/http.h"
+#include "roles/http/limit.h"
 #include "roles/http/line.h"
+
+/* Columns of its row; the last one of a call under a key only. */
+enum call_columns { CALL_RESULT, CALL_RESPONSE, CALL_KEPT };
 
 enum call_state {
 	CALL_WAITING, /* for a link */
-	CALL_RUNNING, /* its unit is in flight */
+	CALL_RUNNING, /* its unit is in flight, or its rate's */
 	CALL_ENDED    /* no query any more */
 };
 
@@ -27,6 +31,7 @@ struct call {
 	bool answered;
 	char *request; /* chimp.request, JSON */
 	char *input;   /* JSON */
+	struct limit_pass pass;
 	struct line_ticket ticket;
 	struct pg_link *link;   /* ours; NULL if we have none */
 	struct share *share;    /* that the link belongs to, or NULL */
@@ -39,9 +44,9 @@ struct call {
 	struct pg_result *body; /* what is being written */
 };
 
-/* Takes both texts. Answers the request sooner or later. */
+/* Takes both texts, copies `pass`. Answers the request sooner or later. */
 void call_start(struct http *http, h2o_req_t *req, struct endpoint *endpoint,
-    char *request, char *input);
+    char *request, char *input, const struct limit_pass *pass);
 
 /* For line.c: a link is ours from here on, or there will be none (503). */
 void call_granted(struct call *call, struct pg_link *link);

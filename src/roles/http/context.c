@@ -4,9 +4,7 @@
 #include "roles/http/context.h"
 
 #include <ctype.h>
-#include <netdb.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "common/base/uuid.h"
 
@@ -135,20 +133,12 @@ context_on_field(void *arg, const char *name, size_t name_length,
 }
 
 static void
-context_peer(h2o_req_t *req, struct strbuf *out)
+context_peer(const struct conn *conn, struct strbuf *out)
 {
-	struct sockaddr_storage peer;
-	struct sockaddr *sa = (struct sockaddr *)&peer;
-	socklen_t n = req->conn->callbacks->get_peername(req->conn, sa);
-	char host[NI_MAXHOST];
+	char text[PEER_TEXT_BYTES];
 
-	if (n == 0 || (sa->sa_family != AF_INET && sa->sa_family != AF_INET6) ||
-	    getnameinfo(sa, n, host, sizeof(host), NULL, 0, NI_NUMERICHOST) !=
-		0) {
-		strbuf_puts(out, "\"unix\"");
-		return;
-	}
-	strbuf_json(out, host, strlen(host));
+	peer_text(&conn->client, text);
+	strbuf_json(out, text, strlen(text));
 }
 
 void
@@ -167,7 +157,7 @@ context_json(const struct conn *conn, h2o_req_t *req, const struct url *url,
 	strbuf_puts(out, ",\"query\":{");
 	url_form(url->query, url->query_length, context_on_field, out);
 	strbuf_puts(out, "},\"peer\":");
-	context_peer(req, out);
+	context_peer(conn, out);
 	strbuf_puts(out, ",\"requestId\":");
 	strbuf_json(out, conn->request_id, strlen(conn->request_id));
 	strbuf_putc(out, '}');

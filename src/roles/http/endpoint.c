@@ -40,6 +40,8 @@ endpoint_init(
 		if (e->args == NULL)
 			return err_prefix(err, "route \"%s\"", route->pattern);
 	}
+	if (limits_init(&e->limits, route, err) != 0)
+		return err_prefix(err, "route \"%s\"", route->pattern);
 	e->stmt = sql_handler_action(route->handler.sql, route->readonly);
 	return 0;
 }
@@ -103,6 +105,7 @@ endpoints_free(struct endpoints **endpoints)
 		return;
 	for (size_t i = 0; i < all->n; i++) {
 		args_free(&all->items[i].args);
+		limits_done(&all->items[i].limits);
 		sql_handler_free(&all->items[i].stmt);
 	}
 	router_free(&all->router);

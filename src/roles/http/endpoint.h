@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "roles/http/limits.h"
+
 struct args;
 struct conf;
 struct err;
@@ -28,6 +30,7 @@ struct endpoint {
 	struct pg_stmt *stmt; /* of a call */
 	struct args *args;    /* NULL: the input passes unchecked */
 	bool readonly;
+	struct limits limits;
 	int status;          /* of a success with a result */
 	uint64_t answers[6]; /* by status / 100 */
 	uint64_t n_runs;     /* of its statement */

@@ -10,6 +10,7 @@
 #include "common/base/mem.h"
 #include "roles/http/args.h"
 #include "roles/http/call.h"
+#include "roles/http/limit.h"
 #include "roles/http/line.h"
 #include "roles/http/tls.h"
 
@@ -42,6 +43,8 @@ http_check(const struct conf *conf, struct err *err)
 	if (endpoints == NULL)
 		return -1;
 	endpoints_free(&endpoints);
+	if (limits_check(&conf->http, err) != 0)
+		return -1;
 	return tls_check(&conf->http, err);
 }
 
@@ -124,6 +127,7 @@ http_on_end(struct loop_timer *timer, void *arg)
 	call_done(http);
 	line_done(http);
 	server_done(http);
+	limits_stop(http);
 	loop_timer_done(&http->sweep_timer);
 	loop_timer_done(&http->gone_timer);
 	loop_timer_done(&http->end_timer);
@@ -167,6 +171,7 @@ http_start(struct child *child, struct err *err)
 	http->pool = http_pool(child);
 	call_init(http);
 	line_init(http);
+	limits_start(http);
 	server_start(http);
 	sweep_start(http);
 	child->warming = true;

@@ -5,6 +5,7 @@
  *	sweep.c    time-outs, clients that left  call.c     the database's part
  *	answer.c   answers                       line.c     who gets a link
  *	http.c     the role's life               share.c    who shares one
+ *	limit.h    limits                        tls.c      certificates
  */
 #ifndef CHIMP_HTTP_HTTP_H
 #define CHIMP_HTTP_HTTP_H
@@ -17,8 +18,11 @@
 #include "common/base/loop.h"
 #include "common/conf/conf.h"
 #include "common/pg/pool.h"
+#include "roles/http/clients.h"
+#include "roles/http/digest.h"
 #include "roles/http/endpoint.h"
 #include "roles/http/loop_h2o.h"
+#include "roles/http/peer.h"
 #include "roles/role.h"
 
 struct call;
@@ -33,6 +37,9 @@ struct conn {
 	h2o_socket_t *sock;
 	struct call *call;         /* at work for it now, or NULL */
 	struct endpoint *endpoint; /* of the request at hand */
+	struct peer peer;          /* of the socket */
+	struct peer client; /* of the request at hand: whom a proxy spoke for */
+	bool counted;       /* in http->clients */
 	uint64_t n_requests;
 	bool known; /* to h2o's HTTP/1, at this sweep */
 	bool ended; /* its own direction, at the last look */
@@ -47,6 +54,14 @@ struct conn {
 struct line_pace {
 	int64_t moved_us; /* CLOCK_MONOTONIC; 0 = nobody waited then */
 	double gap_us;    /* between two that left it: a moving average */
+};
+
+#define LIMIT_REFUSALS 256 /* that a process remembers */
+
+/* A rate's key that would be refused again until then (CLOCK_MONOTONIC). */
+struct limit_refusal {
+	char key[DIGEST_TEXT_BYTES];
+	int64_t until_ms;
 };
 
 struct http {
@@ -89,6 +104,14 @@ struct http {
 	int n_sharers;       /* of those waiting: they would share */
 	struct line_pace pace[2]; /* of those that share, and do not */
 	struct loop_timer wait_timer;
+
+	/* limits_keep.c */
+	struct peer_nets *proxies;
+	struct clients *clients;
+	struct limit_refusal *refusals; /* LIMIT_REFUSALS */
+	struct list guarded;            /* calls with an Idempotency-Key */
+	char *swept; /* where the sweep of rates goes on; NULL: at the start */
+	struct loop_timer keep_timer;
 
 	int64_t looked_ms;  /* CLOCK_MONOTONIC, at what the database sent */
 	uint64_t n_answers; /* since birth */

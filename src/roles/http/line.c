@@ -286,7 +286,9 @@ line_release(struct call *call)
 	struct call *held;
 
 	assert(call->ticket.place == LINE_RUNNING);
-	line_learn(call->endpoint, share_took_ms(call));
+	/* What its rate has refused did not run. */
+	if (call->attempts > 0)
+		line_learn(call->endpoint, share_took_ms(call));
 	line_set_place(call, LINE_NONE);
 	call->link = NULL;
 	if (!share_leave(call)) {

@@ -82,6 +82,7 @@ static const struct {
 	{ "42501", 403, true },  /* privilege */
 	{ "40001", 503, false }, /* serialization failure */
 	{ "40P01", 503, false }, /* deadlock */
+	{ "55P03", 503, false }, /* lock not available */
 	{ "53",    503, false }, /* out of resources */
 	{ "08",    503, false }, /* connection */
 	{ "57P",   503, false }, /* shutting down, starting up */

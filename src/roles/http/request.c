@@ -98,7 +98,7 @@ request_call(struct request *r)
 
 	context_json(r->conn, r->req, &r->url, &context);
 	call_start(r->http, r->req, r->conn->endpoint, strbuf_take(&context),
-	    strbuf_take(&r->args));
+	    strbuf_take(&r->args), &r->pass);
 	return REQUEST_ANSWERED;
 }
 
@@ -106,9 +106,12 @@ request_call(struct request *r)
 
 /* Whose place is in between: identity, behind the route. */
 static request_step *const request_steps[] = {
+    request_client,
     request_route,
     request_built_in,
+    request_place,
     request_input,
+    request_limits,
     request_call,
 };
 

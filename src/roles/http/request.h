@@ -10,6 +10,7 @@
 #include "roles/http/args.h"
 #include "roles/http/http.h"
 #include "roles/http/input.h"
+#include "roles/http/limit.h"
 #include "roles/http/problem.h"
 #include "roles/http/router.h"
 #include "roles/http/url.h"
@@ -27,6 +28,7 @@ struct request {
 	struct problem problem; /* what to answer when a step fails */
 	struct err err;         /* its text */
 	struct args_violations violations;
+	struct limit_pass pass; /* what the call has to pass */
 };
 
 enum request_end {
@@ -35,6 +37,12 @@ enum request_end {
 };
 
 typedef enum request_end request_step(struct request *r);
+
+/* request_limits.c, in the order of the chain: who it is from, whether that
+ * client has room for it, what its call has to pass. */
+enum request_end request_client(struct request *r);
+enum request_end request_place(struct request *r);
+enum request_end request_limits(struct request *r);
 
 /* Say in r->problem what is wrong; always -1. */
 int request_fail(struct request *r, int status, const char *detail);

@@ -17,8 +17,6 @@
 
 #define RESPOND_JSON "application/json"
 
-enum { RESPOND_RESULT, RESPOND_RESPONSE }; /* columns */
-
 /* --- failures --- */
 
 /* For whom a 500 is a riddle, the log has the answer. */
@@ -228,8 +226,8 @@ respond_stored(struct call *call)
 	h2o_req_t *req = call->req;
 	struct respond r;
 
-	respond_parse(pg_value(call->body, 0, RESPOND_RESPONSE),
-	    pg_length(call->body, 0, RESPOND_RESPONSE), &r);
+	respond_parse(pg_value(call->body, 0, CALL_RESPONSE),
+	    pg_length(call->body, 0, CALL_RESPONSE), &r);
 	respond_headers(req, &r);
 	if (r.bad)
 		respond_bad(call);
@@ -247,14 +245,15 @@ respond_result(struct call *call, struct pg_reply *reply)
 	struct pg_result *row = pg_reply_take(reply, 0);
 
 	call->body = row;
+	idempotent_mark(call);
 	/* A setting that was made once in a session is '' afterwards. */
-	if (pg_rows(row) > 0 && !pg_is_null(row, 0, RESPOND_RESPONSE) &&
-	    pg_length(row, 0, RESPOND_RESPONSE) > 0)
+	if (pg_rows(row) > 0 && !pg_is_null(row, 0, CALL_RESPONSE) &&
+	    pg_length(row, 0, CALL_RESPONSE) > 0)
 		respond_stored(call);
-	else if (pg_rows(row) == 0 || pg_is_null(row, 0, RESPOND_RESULT))
+	else if (pg_rows(row) == 0 || pg_is_null(row, 0, CALL_RESULT))
 		answer_send(call->req, 204, NULL, "", 0);
 	else
-		answer_send(call->req, call->endpoint->status, RESPOND_JSON,
-		    pg_value(row, 0, RESPOND_RESULT),
-		    pg_length(row, 0, RESPOND_RESULT));
+		answer_send(call->req, idempotent_status(call), RESPOND_JSON,
+		    pg_value(row, 0, CALL_RESULT),
+		    pg_length(row, 0, CALL_RESULT));
 }

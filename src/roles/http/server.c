@@ -59,6 +59,8 @@ conn_on_close(void *arg)
 
 	list_remove(&conn->node);
 	http->n_conns--;
+	if (conn->counted)
+		clients_leave(http->clients, &conn->peer, CLIENTS_CONNECTIONS);
 	free(conn);
 	server_listen(http);
 	http_advance(http);
@@ -76,12 +78,15 @@ conn_options(int fd)
 }
 
 static void
-conn_new(struct http *http, h2o_accept_ctx_t *accept, h2o_socket_t *sock)
+conn_new(struct http *http, h2o_accept_ctx_t *accept, h2o_socket_t *sock,
+    const struct peer *peer, bool counted)
 {
 	struct conn *conn = mem_zalloc(sizeof(*conn));
 
 	conn->http = http;
 	conn->sock = sock;
+	conn->peer = *peer;
+	conn->counted = counted;
 	conn->endpoint = &http->endpoints->unmatched;
 	conn->since_ms = clock_mono_ms();
 	list_append(&http->conns, &conn->node);
@@ -90,6 +95,26 @@ conn_new(struct http *http, h2o_accept_ctx_t *accept, h2o_socket_t *sock)
 	sock->on_close.data = conn;
 	conn_options(h2o_socket_get_fd(sock));
 	h2o_accept(accept, sock);
+}
+
+/* A connection that its client has too many of is closed unheard. What comes
+ * over a trusted proxy or a Unix socket is of many clients. */
+static void
+conn_accept(struct http *http, h2o_accept_ctx_t *accept, h2o_socket_t *sock)
+{
+	int64_t max = http->conf->max_connections_per_client;
+	struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
+	struct peer peer;
+	bool counted;
+
+	h2o_socket_getpeername(sock, (struct sockaddr *)&ss);
+	peer_of_sockaddr((const struct sockaddr *)&ss, &peer);
+	counted = max > 0 && !peer.local && !peer_trusted(http->proxies, &peer);
+	if (counted &&
+	    !clients_enter(http->clients, &peer, CLIENTS_CONNECTIONS, max))
+		h2o_socket_close(sock);
+	else
+		conn_new(http, accept, sock, &peer, counted);
 }
 
 /* --- listeners --- */
@@ -159,7 +184,7 @@ server_accept(struct http *http, h2o_socket_t *listener)
 				server_pause(http, SERVER_ACCEPT_PAUSE_MS);
 			break;
 		}
-		conn_new(http, accept, sock);
+		conn_accept(http, accept, sock);
 		won++;
 	}
 	server_balance(http, won);

@@ -22,7 +22,9 @@ share_wants(const struct call *call)
 {
 	const struct endpoint *e = call->endpoint;
 
-	return e->readonly && e->n_runs > 0 && e->run_ms < SHARE_FAST_MS;
+	/* A rate is written, and waits for others of its key. */
+	return e->readonly && call->pass.rate_key[0] == '\0' && e->n_runs > 0 &&
+	       e->run_ms < SHARE_FAST_MS;
 }
 
 /* Half of the pool: the others have links of their own. */
