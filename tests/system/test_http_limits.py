@@ -198,6 +198,68 @@ def test_who_waits_long_for_others_of_its_key_is_503(serve, database, figure):
     assert http.post("/five", {}).status == 200
 
 
+def test_a_connection_that_dies_while_a_start_is_counted_is_no_failure(serve, database):
+    http = serve().http
+    assert http.post("/five", {}).status == 200
+    waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock'"
+    answers = []
+    with database.connect() as holder:
+        holder.cursor().execute("select from chimp.http_rate for update")
+        client = threading.Thread(target=lambda: answers.append(http.post("/five", {})))
+        client.start()
+        pid = until(lambda: database.value(waiting), "it waits", interval=0.001)
+        database.rows("select pg_terminate_backend(%s)", pid)
+    client.join()
+    assert answers[0].status == 200, answers
+    assert answers[0].headers["RateLimit-Remaining"] == "3"
+    assert database.value("select count(*) from t.ran") == 2
+
+
+def test_what_remains_is_what_a_count_says(database):
+    database.rows("create schema t")
+    database.rows(WATCH)
+    allowed = refused = 0
+    for n in range(80):
+        [(before, fine, remaining, reset_ms)] = database.rows(
+            "select b.now, l.* from (select clock_timestamp() as now offset 0) b,"
+            " chimp.http_limit('k', 4, 300) l")
+        if fine:
+            allowed += 1
+            left = database.value(
+                "select 4 - count(*) from t.start s,"
+                " (select max(at) as at from t.start) n where s.at >= n.at - interval '300 ms'")
+            assert remaining == left and 0 < reset_ms <= 300, n
+        else:
+            refused += 1
+            assert database.value("select count(*) from t.start where at >= %s::timestamptz"
+                                  " - interval '300 ms'", before) >= 4, n
+            assert remaining == 0 and 0 < reset_ms <= 301
+        time.sleep((0, 0.01, 0.05, 0.12)[n * 7 % 11 % 4])
+    assert database.value(MOST, "300 ms") == 4
+    assert allowed >= 10 and refused >= 5, (allowed, refused)
+
+
+def test_a_large_rate_reads_few_rows(database):
+    """Some 17 of a ring of 100,000, and two writes."""
+    database.rows("""
+        insert into chimp.http_rate (key, starts, idle_at) values ('k', 150000, clock_timestamp());
+        insert into chimp.http_rate_start
+        select id, n % 100000, clock_timestamp() - (150000 - n) * interval '1 ms'
+        from chimp.http_rate, generate_series(50000, 149999) n;
+        analyze chimp.http_rate_start""")
+    reads = "select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = 'http_rate_start'"
+
+    def settled():
+        """Statistics come late, and once only."""
+        database.rows("select pg_stat_force_next_flush()")
+        return database.value(reads)
+
+    before = settled()
+    [(fine, remaining, _)] = database.rows("select * from chimp.http_limit('k', 100000, 60000)")
+    assert fine and 39000 < remaining < 41000, remaining
+    assert 0 < settled() - before <= 30
+
+
 def test_rates_that_are_idle_are_swept(serve, database):
     http = serve().http
     assert http.post("/five", {}).status == 200

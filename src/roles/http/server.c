@@ -107,7 +107,12 @@ conn_accept(struct http *http, h2o_accept_ctx_t *accept, h2o_socket_t *sock)
 	struct peer peer;
 	bool counted;
 
-	h2o_socket_getpeername(sock, (struct sockaddr *)&ss);
+	/* One that is gone has no address any more, though what it sent may
+	 * still be read: nobody knows whom to believe. */
+	if (h2o_socket_getpeername(sock, (struct sockaddr *)&ss) == 0) {
+		h2o_socket_close(sock);
+		return;
+	}
 	peer_of_sockaddr((const struct sockaddr *)&ss, &peer);
 	counted = max > 0 && !peer.local && !peer_trusted(http->proxies, &peer);
 	if (counted &&
