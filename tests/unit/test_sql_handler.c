@@ -54,6 +54,17 @@ START_TEST(test_statements)
 	    " from (select set_config('chimp.request', $2, true),"
 	    " set_config('transaction_read_only', 'on', true) offset 0) s");
 	sql_handler_free(&read);
+	read = sql_handler_guarded("orders.pay");
+	ck_assert_str_eq(read->sql,
+	    "select case when b.status is null then"
+	    " chimp.idempotency_keep($3, $6, \"orders\".\"pay\"($1::jsonb))"
+	    " else chimp.idempotency_replay($3, $4) end,"
+	    " current_setting('chimp.response', true), b.status"
+	    " from (select chimp.idempotency_begin($3, $4, $5) as status"
+	    " from (select set_config('chimp.request', $2, true) offset 0) s"
+	    " offset 0) b");
+	ck_assert_int_eq(read->n_params, 6);
+	sql_handler_free(&read);
 	ck_assert_str_eq(job->sql,
 	    "select chimp.job_done($1, $2, \"orders\".\"notify\"(b.payload))"
 	    " from (select chimp.job_begin($1, $2) as payload"
