@@ -77,6 +77,14 @@ struct conf_tls {
 	char *at;      /* "FILE:LINE" */
 };
 
+/* Which other sites' pages may read answers. */
+struct conf_cors {
+	struct conf_strings origins; /* "https://host", "null"; or only "*" */
+	bool credentials;            /* with cookies; not with "*" */
+	struct conf_strings headers; /* that requests may have */
+	int64_t max_age_ms;          /* of the answer to a preflight */
+};
+
 struct conf_http {
 	bool present;
 	int64_t processes;
@@ -98,6 +106,10 @@ struct conf_http {
 	int64_t max_requests_per_client;
 	struct conf_strings trusted_proxies; /* networks, or "unix" */
 	int64_t idempotency_retention_ms;    /* of kept answers */
+	bool gzip;
+	bool security_headers;
+	int64_t hsts_ms; /* Strict-Transport-Security; 0 = none */
+	struct conf_cors cors;
 	struct conf_recycle recycle;
 };
 
@@ -147,7 +159,8 @@ struct conf_action {
 	struct conf_handler handler;
 	char *args; /* signature, "" = the input passes unchecked */
 	bool readonly;
-	char *at; /* "FILE:LINE" of args or the action, for messages */
+	char *body; /* "auto" "raw" */
+	char *at;   /* "FILE:LINE" of args or the action, for messages */
 };
 
 struct conf_route {
@@ -155,11 +168,22 @@ struct conf_route {
 	struct conf_handler handler; /* action or sql */
 	char *args; /* signature when the route names sql itself */
 	bool readonly;
+	char *body;            /* "auto" "raw" */
 	char *at;              /* "FILE:LINE" */
 	int64_t status;        /* of a success with a result; 200 */
+	bool etag;             /* of answers of a readonly handler */
 	struct conf_rate rate; /* of starts, all nodes */
 	char *rate_by;         /* "address" "header:NAME" "arg:NAME" */
 	char *idempotency;     /* "optional" "required" "off" */
+};
+
+/* Files that are answered where no route is. */
+struct conf_static {  /* static "/prefix" { ... } */
+	char *prefix; /* "/" or "/a/b" */
+	char *dir;    /* absolute once parsed */
+	char
+	    *fallback; /* file in dir for pages that are not there; "" = none */
+	int64_t max_age_ms;
 };
 
 /* Retry policy shared by queues and subscriptions. */
@@ -221,6 +245,8 @@ struct conf_app {
 	size_t n_actions;
 	struct conf_route *routes;
 	size_t n_routes;
+	struct conf_static *statics;
+	size_t n_statics;
 	struct conf_queue *queues;
 	size_t n_queues;
 	struct conf_subscription *subscriptions;

@@ -132,8 +132,9 @@ check_names(const struct conf_draft *d, struct err *err)
 		app = conf_draft_node(d, &conf->apps[i])->section;
 	}
 	for (size_t i = 0; app != NULL && i < app->n_subs; i++)
-		/* A route's title is a pattern with rules of its own. */
+		/* These titles have rules of their own. */
 		if (strcmp(app->subs[i].name, "route") != 0 &&
+		    strcmp(app->subs[i].name, "static") != 0 &&
 		    check_kind(d, &app->subs[i], err) < 0)
 			return -1;
 	return 0;
@@ -315,7 +316,8 @@ conf_check(struct conf_draft *d, struct err *err)
 	for (size_t i = 0; i < d->conf->n_apps; i++)
 		if (check_app(d, &d->conf->apps[i], err) < 0)
 			return -1;
-	if (conf_check_routes(d, err) < 0 || conf_check_handlers(d, err) < 0)
+	if (conf_check_routes(d, err) < 0 || conf_check_handlers(d, err) < 0 ||
+	    conf_check_statics(d, err) < 0 || conf_check_cors(d, err) < 0)
 		return -1;
 	if (conf_check_tls(d, err) < 0)
 		return -1;

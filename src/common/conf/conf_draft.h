@@ -29,6 +29,8 @@ int conf_check_database(struct conf_draft *draft, struct err *err);
 int conf_check_routes(struct conf_draft *draft, struct err *err);
 int conf_check_handlers(struct conf_draft *draft, struct err *err);
 int conf_check_tls(struct conf_draft *draft, struct err *err);
+int conf_check_statics(const struct conf_draft *draft, struct err *err);
+int conf_check_cors(const struct conf_draft *draft, struct err *err);
 
 /* The node that a struct was made of. */
 const struct conf_node *conf_draft_node(

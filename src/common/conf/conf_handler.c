@@ -61,10 +61,10 @@ static int
 check_input(const struct conf_draft *d, const void *base,
     const struct conf_handler *h, struct err *err)
 {
-	static const char *const keys[] = {"args", "readonly"};
+	static const char *const keys[] = {"args", "readonly", "body"};
 	const struct conf_node *node = conf_draft_node(d, base);
 
-	for (size_t i = 0; i < 2 && *h->action != '\0'; i++)
+	for (size_t i = 0; i < 3 && *h->action != '\0'; i++)
 		if (conf_node_given(node, keys[i])->where != NULL)
 			return conf_draft_err(d, base, keys[i], err,
 			    "belongs to the action \"%s\"", h->action);
@@ -155,6 +155,7 @@ handle_actions(
 		if (end != NULL) {
 			action->args = end->args;
 			action->readonly = end->readonly;
+			action->body = end->body;
 		}
 	}
 	return 0;
@@ -174,6 +175,7 @@ handle_routes(const struct conf_draft *d, struct conf_app *app, struct err *err)
 		if (end != NULL) {
 			route->args = end->args;
 			route->readonly = end->readonly;
+			route->body = end->body;
 		}
 	}
 	return 0;

@@ -194,12 +194,22 @@ value_from_json(const struct conf_key *key, void *base, const json_t *value,
 static int section_from_json(void *base, const struct conf_section *s,
     const json_t *object, struct arena *arena, struct err *err);
 
+static void
+defaults(void *base, const struct conf_section *s, struct arena *arena)
+{
+	for (size_t i = 0; i < s->n_keys; i++)
+		conf_value_default(&s->keys[i], base, arena);
+	for (size_t i = 0; i < s->n_subs; i++)
+		if (s->subs[i].shape == CONF_ONE)
+			defaults(conf_section_at(base, &s->subs[i], 0),
+			    &s->subs[i], arena);
+}
+
 /* A role that is not there: defaults, and no process. */
 static void
 absent_role(void *base, const struct conf_section *s, struct arena *arena)
 {
-	for (size_t i = 0; i < s->n_keys; i++)
-		conf_value_default(&s->keys[i], base, arena);
+	defaults(base, s, arena);
 	*conf_field_int(base, conf_key_find(s, "processes")->offset) = 0;
 }
 

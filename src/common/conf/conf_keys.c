@@ -31,6 +31,7 @@ static_assert(offsetof(struct conf_app, name) == 0, "title");
 static_assert(offsetof(struct conf_tls, name) == 0, "title");
 static_assert(offsetof(struct conf_action, name) == 0, "title");
 static_assert(offsetof(struct conf_route, pattern) == 0, "title");
+static_assert(offsetof(struct conf_static, prefix) == 0, "title");
 static_assert(offsetof(struct conf_queue, name) == 0, "title");
 static_assert(offsetof(struct conf_subscription, name) == 0, "title");
 static_assert(offsetof(struct conf_schedule, name) == 0, "title");
@@ -167,6 +168,15 @@ static const struct conf_key http_keys[] = {
 	  .def = "24h", .min = SECOND, .max = 366 * DAY,
 	  .help = "answers to requests with an Idempotency-Key are kept so "
 		  "long" },
+	{ "gzip", CONF_BOOL, AT(conf_http, gzip), .def = "true",
+	  .help = "compress texts of 1 KiB and more for clients that take it" },
+	{ "security_headers", CONF_BOOL, AT(conf_http, security_headers),
+	  .def = "true",
+	  .help = "X-Content-Type-Options, Referrer-Policy and, with HTML, "
+		  "X-Frame-Options" },
+	{ "hsts", CONF_DURATION, AT(conf_http, hsts_ms), .def = "0s",
+	  .min = 0, .max = 3660 * DAY,
+	  .help = "Strict-Transport-Security over TLS for so long; 0s = none" },
 	RECYCLE_WORK(conf_http, "max_requests", "requests"),
 	RECYCLE_KEYS(conf_http),
 };
@@ -181,6 +191,21 @@ static const struct conf_key tls_keys[] = {
 	{ "key_pem", CONF_STRING, AT(conf_tls, key_pem),
 	  .flags = CONF_INTERNAL },
 	{ "at", CONF_STRING, AT(conf_tls, at), .flags = CONF_INTERNAL },
+};
+
+static const struct conf_key cors_keys[] = {
+	{ "origins", CONF_STRINGS, AT(conf_cors, origins), .max = 1000,
+	  .help = "sites whose pages may read answers, \"https://host\"; "
+		  "{\"*\"} = any" },
+	{ "credentials", CONF_BOOL, AT(conf_cors, credentials),
+	  .def = "false",
+	  .help = "they may do so with the user's cookies; not with \"*\"" },
+	{ "headers", CONF_STRINGS, AT(conf_cors, headers),
+	  .def = "content-type", .min = 0, .max = 100,
+	  .help = "headers that their requests may have" },
+	{ "max_age", CONF_DURATION, AT(conf_cors, max_age_ms), .def = "10m",
+	  .min = 0, .max = DAY,
+	  .help = "browsers keep the permission so long" },
 };
 
 static const struct conf_key worker_keys[] = {
@@ -255,7 +280,12 @@ static const struct conf_key fake_keys[] = {
 	  .help = "signature \"name: type, ...\" that the input must have" }, \
 	{ "readonly", CONF_BOOL, AT(type, readonly), .def = "false",          \
 	  .unless = offsetof(struct type, handler.action),                    \
-	  .help = "runs in a read-only transaction" }
+	  .help = "runs in a read-only transaction" },                        \
+	{ "body", CONF_CHOICE, AT(type, body), .def = "auto",                 \
+	  .choices = "auto|raw",                                              \
+	  .unless = offsetof(struct type, handler.action),                    \
+	  .help = "auto: the members of JSON or a form; raw: any bytes, as "  \
+		  "body, bodyEncoding and contentType" }
 
 #define RETRY_KEYS(type)                                                      \
 	{ "max_attempts", CONF_INT, AT(type, retry.max_attempts), .def = "5", \
@@ -295,7 +325,21 @@ static const struct conf_key route_keys[] = {
 	  .def = "optional", .choices = "optional|required|off",
 	  .help = "whether an Idempotency-Key is heeded, of POST, PUT, PATCH "
 		  "and DELETE that are not readonly" },
+	{ "etag", CONF_BOOL, AT(conf_route, etag), .def = "true",
+	  .help = "answers of a readonly handler have an ETag, and 304 "
+		  "when it is the client's" },
 	{ "at", CONF_STRING, AT(conf_route, at), .flags = CONF_INTERNAL },
+};
+
+static const struct conf_key static_keys[] = {
+	{ "dir", CONF_PATH, AT(conf_static, dir),
+	  .help = "folder of the files" },
+	{ "fallback", CONF_STRING, AT(conf_static, fallback), .def = "",
+	  .help = "file of dir that is answered for pages that are not there; "
+		  "\"\" = none" },
+	{ "max_age", CONF_DURATION, AT(conf_static, max_age_ms),
+	  .def = "0s", .min = 0, .max = 3660 * DAY,
+	  .help = "caches may use a file so long without asking" },
 };
 
 static const struct conf_key queue_keys[] = {
@@ -439,18 +483,22 @@ static const struct conf_key root_keys[] = {
 	{ name, CONF_MANY, sizeof(struct type), offsetof(struct parent, at),  \
 	  offsetof(struct parent, n_##at), keys, COUNT(keys), subs, n_subs }
 
+static const struct conf_section http_sections[] = {
+	MANY("tls", conf_tls, conf_http, tls, tls_keys, NULL, 0),
+	{ "cors", CONF_ONE, sizeof(struct conf_cors),
+	  offsetof(struct conf_http, cors), 0,
+	  cors_keys, COUNT(cors_keys), NULL, 0 },
+};
+
 static const struct conf_section app_sections[] = {
 	MANY("action", conf_action, conf_app, actions, action_keys, NULL, 0),
 	MANY("route", conf_route, conf_app, routes, route_keys, NULL, 0),
+	MANY("static", conf_static, conf_app, statics, static_keys, NULL, 0),
 	MANY("queue", conf_queue, conf_app, queues, queue_keys, NULL, 0),
 	MANY("subscription", conf_subscription, conf_app, subscriptions,
 	    subscription_keys, NULL, 0),
 	MANY("cron", conf_schedule, conf_app, schedules, schedule_keys,
 	    NULL, 0),
-};
-
-static const struct conf_section http_sections[] = {
-	MANY("tls", conf_tls, conf_http, tls, tls_keys, NULL, 0),
 };
 
 static const struct conf_section root_sections[] = {

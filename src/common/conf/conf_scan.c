@@ -309,6 +309,11 @@ empty_node(struct conf_node *node, const struct conf_section *s,
 	node->dir = parent->dir;
 	node->given =
 	    arena_alloc(scan->arena, s->n_keys * sizeof(*node->given));
+	node->kids = arena_alloc(scan->arena, s->n_subs * sizeof(*node->kids));
+	for (size_t i = 0; i < s->n_subs; i++)
+		if (s->subs[i].shape != CONF_MANY)
+			empty_node(
+			    &node->kids[node->n_kids++], &s->subs[i], node);
 }
 
 static int
