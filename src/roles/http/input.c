@@ -91,13 +91,20 @@ input_add(struct input *input, enum input_layer layer, const char *value,
 }
 
 void
-input_param(
-    struct input *input, const char *name, const char *value, size_t length)
+input_member(struct input *input, enum input_layer layer, const char *name,
+    const char *value, size_t length)
 {
-	struct input_text *text = input_add(input, INPUT_PATH, value, length);
+	struct input_text *text = input_add(input, layer, value, length);
 
 	text->name = arena_strdup(input->arena, name);
 	text->name_length = strlen(name);
+}
+
+void
+input_param(
+    struct input *input, const char *name, const char *value, size_t length)
+{
+	input_member(input, INPUT_PATH, name, value, length);
 }
 
 struct input_form {

@@ -14,7 +14,7 @@ struct err;
 struct arena;
 
 /* Where a text came from; a later one wins. */
-enum input_layer { INPUT_FORM, INPUT_QUERY, INPUT_PATH };
+enum input_layer { INPUT_FORM, INPUT_QUERY, INPUT_PATH, INPUT_RAW };
 
 /* A member that is text and is converted to its type. */
 struct input_text {
@@ -52,6 +52,10 @@ int input_form(struct input *input, enum input_layer layer, const char *text,
 /* A parameter of the path, decoded; the value is copied. */
 void input_param(
     struct input *input, const char *name, const char *value, size_t length);
+
+/* Any other text of that name; both are copied. */
+void input_member(struct input *input, enum input_layer layer, const char *name,
+    const char *value, size_t length);
 
 /* The last layer's text of that name; *count is how many that layer has, and
  * it is the first of them. NULL if there is none. */
