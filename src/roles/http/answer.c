@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "roles/http/conditional.h"
+
 void
 answer_header(h2o_req_t *req, const char *name, const char *value)
 {
@@ -30,17 +32,11 @@ answer_is_bodiless(int status)
 }
 
 void
-answer_send(h2o_req_t *req, int status, const char *content_type,
-    const char *body, size_t length)
+answer_begin(
+    h2o_req_t *req, int status, const char *content_type, uint64_t length)
 {
 	struct conn *conn = conn_of(req);
-	h2o_generator_t *generator;
-	h2o_iovec_t buf = h2o_iovec_init(body, length);
-	bool head =
-	    h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
 
-	generator = h2o_mem_alloc_pool(&req->pool, sizeof(*generator));
-	memset(generator, 0, sizeof(*generator));
 	req->res.status = status;
 	req->res.reason = problem_reason(status);
 	/* RFC 9110, 8.6: no Content-Length with 204. */
@@ -53,9 +49,42 @@ answer_send(h2o_req_t *req, int status, const char *content_type,
 		req->http1_is_persistent = 0;
 	answer_count(conn, status);
 	conn->call = NULL;
+}
+
+static void
+answer_finish(h2o_req_t *req, h2o_iovec_t *buf, size_t n)
+{
+	h2o_generator_t *generator =
+	    h2o_mem_alloc_pool(&req->pool, sizeof(*generator));
+
+	memset(generator, 0, sizeof(*generator));
 	h2o_start_response(req, generator);
-	h2o_send(req, &buf, length > 0 && !head && !answer_is_bodiless(status),
-	    H2O_SEND_STATE_FINAL);
+	h2o_send(req, buf, n, H2O_SEND_STATE_FINAL);
+}
+
+void
+answer_head(
+    h2o_req_t *req, int status, const char *content_type, uint64_t length)
+{
+	answer_begin(req, status, content_type, length);
+	answer_finish(req, NULL, 0);
+}
+
+void
+answer_send(h2o_req_t *req, int status, const char *content_type,
+    const char *body, size_t length)
+{
+	h2o_iovec_t buf = h2o_iovec_init(body, length);
+	bool head =
+	    h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
+
+	if (conditional_answer(req, status, body, length)) {
+		status = 304;
+		content_type = NULL;
+	}
+	answer_begin(req, status, content_type, length);
+	answer_finish(
+	    req, &buf, length > 0 && !head && !answer_is_bodiless(status));
 }
 
 void

@@ -17,6 +17,15 @@ void answer_header(h2o_req_t *req, const char *name, const char *value);
 void answer_send(h2o_req_t *req, int status, const char *content_type,
     const char *body, size_t length);
 
+/* The beginning alone, for those that send the body themselves: status and
+ * headers. Then h2o_start_response. */
+void answer_begin(
+    h2o_req_t *req, int status, const char *content_type, uint64_t length);
+
+/* An answer without its body: to HEAD, or because there is none. */
+void answer_head(
+    h2o_req_t *req, int status, const char *content_type, uint64_t length);
+
 /* As answer_send, of a text that is copied. */
 void answer_text(h2o_req_t *req, int status, const char *content_type,
     const char *text, size_t length);

@@ -35,6 +35,8 @@ endpoint_init(
 	e->kind = ENDPOINT_CALL;
 	e->status = (int)route->status;
 	e->readonly = route->readonly;
+	e->raw = strcmp(route->body, "raw") == 0;
+	e->etag = route->etag;
 	if (route->args[0] != '\0') {
 		e->args = args_parse(route->args, err);
 		if (e->args == NULL)
@@ -59,6 +61,19 @@ endpoints_add(struct endpoints *all, const struct conf_app *app,
 }
 
 static void
+endpoints_add_statics(struct endpoints *all, const struct conf_app *app)
+{
+	for (size_t i = 0; i < app->n_statics; i++) {
+		struct endpoint *e = &all->items[all->n++];
+
+		e->kind = ENDPOINT_STATIC;
+		e->files = &app->statics[i];
+		e->pattern = e->files->prefix;
+		all->n_statics++;
+	}
+}
+
+static void
 endpoints_add_built_in(struct endpoints *all)
 {
 	struct err err;
@@ -80,7 +95,7 @@ endpoints_new(const struct conf *conf, struct err *err)
 	size_t n = ENDPOINT_BUILT_IN;
 
 	for (size_t i = 0; i < conf->n_apps; i++)
-		n += conf->apps[i].n_routes;
+		n += conf->apps[i].n_routes + conf->apps[i].n_statics;
 	all->items = mem_zalloc(n * sizeof(*all->items));
 	all->router = router_new();
 	all->unmatched.pattern = "";
@@ -88,6 +103,7 @@ endpoints_new(const struct conf *conf, struct err *err)
 	for (size_t i = 0; i < conf->n_apps && all != NULL; i++) {
 		const struct conf_app *app = &conf->apps[i];
 
+		endpoints_add_statics(all, app);
 		for (size_t j = 0; j < app->n_routes && all != NULL; j++) {
 			if (endpoints_add(all, app, &app->routes[j], err) != 0)
 				endpoints_free(&all);

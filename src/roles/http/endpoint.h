@@ -13,12 +13,14 @@
 
 struct args;
 struct conf;
+struct conf_static;
 struct err;
 struct pg_stmt;
 struct router;
 
 enum endpoint_kind {
-	ENDPOINT_CALL, /* an sql handler */
+	ENDPOINT_CALL,   /* an sql handler */
+	ENDPOINT_STATIC, /* files; in no router, for routes go first */
 	ENDPOINT_HEALTH,
 	ENDPOINT_READY,
 	ENDPOINT_METRICS
@@ -31,16 +33,20 @@ struct endpoint {
 	struct args *args;    /* NULL: the input passes unchecked */
 	bool readonly;
 	struct limits limits;
-	int status;          /* of a success with a result */
-	uint64_t answers[6]; /* by status / 100 */
-	uint64_t n_runs;     /* of its statement */
-	double run_ms;       /* how long they take: a moving average */
+	bool raw;                        /* body = "raw" */
+	bool etag;                       /* its answers have one, if readonly */
+	const struct conf_static *files; /* the pattern is the prefix */
+	int status;                      /* of a success with a result */
+	uint64_t answers[6];             /* by status / 100 */
+	uint64_t n_runs;                 /* of its statement */
+	double run_ms; /* how long they take: a moving average */
 };
 
 struct endpoints {
 	struct router *router;
 	struct endpoint *items;
 	size_t n;
+	size_t n_statics;
 	struct endpoint unmatched; /* requests without a route */
 };
 

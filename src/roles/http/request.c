@@ -8,8 +8,10 @@
 #include "roles/http/answer.h"
 #include "roles/http/call.h"
 #include "roles/http/context.h"
+#include "roles/http/cors.h"
 #include "roles/http/head.h"
 #include "roles/http/health.h"
+#include "roles/http/static.h"
 
 int
 request_fail(struct request *r, int status, const char *detail)
@@ -41,6 +43,8 @@ request_route(struct request *r)
 		r->conn->endpoint = r->match.target;
 		return REQUEST_GOES_ON;
 	case ROUTER_NO_PATH:
+		if (static_answer(r))
+			break;
 		answer_error(r->req, 404, "there is nothing at this path");
 		break;
 	case ROUTER_NO_METHOD:
@@ -64,6 +68,7 @@ request_built_in(struct request *r)
 {
 	switch (r->conn->endpoint->kind) {
 	case ENDPOINT_CALL:
+	case ENDPOINT_STATIC:
 		return REQUEST_GOES_ON;
 	case ENDPOINT_HEALTH:
 		health_live(r->req);
@@ -107,6 +112,7 @@ request_call(struct request *r)
 /* Whose place is in between: identity, behind the route. */
 static request_step *const request_steps[] = {
     request_client,
+    cors_preflight,
     request_route,
     request_built_in,
     request_place,

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "roles/http/raw.h"
+
 enum request_type { REQUEST_JSON, REQUEST_FORM, REQUEST_OTHER };
 
 static enum request_type
@@ -49,6 +51,20 @@ request_form(struct request *r, struct span body)
 	return 0;
 }
 
+static void
+request_raw(struct request *r)
+{
+	h2o_iovec_t entity = r->req->entity;
+	ssize_t at =
+	    h2o_find_header(&r->req->headers, H2O_TOKEN_CONTENT_TYPE, -1);
+	h2o_iovec_t type = {NULL, 0};
+
+	if (at >= 0)
+		type = r->req->headers.entries[at].value;
+	raw_body(&r->input, entity.base, entity.base != NULL ? entity.len : 0,
+	    type.base, type.len);
+}
+
 static int
 request_body(struct request *r)
 {
@@ -78,7 +94,7 @@ request_body(struct request *r)
 static int
 request_collect(struct request *r)
 {
-	if (request_body(r) != 0)
+	if (!r->conn->endpoint->raw && request_body(r) != 0)
 		return -1;
 	if (input_form(&r->input, INPUT_QUERY, r->url.query,
 		r->url.query_length, &r->err) != 0)
@@ -86,6 +102,9 @@ request_collect(struct request *r)
 	for (size_t i = 0; i < r->match.n_params; i++)
 		input_param(&r->input, r->match.params[i].name,
 		    r->match.params[i].value, r->match.params[i].length);
+	/* The last: nothing in the target may stand for the body. */
+	if (r->conn->endpoint->raw)
+		request_raw(r);
 	return 0;
 }
 

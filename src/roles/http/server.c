@@ -19,7 +19,9 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "roles/http/edge.h"
 #include "roles/http/refusal.h"
+#include "roles/http/static.h"
 #include "roles/http/tls.h"
 
 enum {
@@ -330,6 +332,7 @@ server_configure(struct http *http)
 	h2o_globalconf_t *config = &http->config;
 	struct server_handler *handler;
 	h2o_hostconf_t *host;
+	h2o_pathconf_t *path;
 
 	h2o_config_init(config);
 	config->server_name = h2o_iovec_init(H2O_STRLIT("chimpd"));
@@ -341,12 +344,16 @@ server_configure(struct http *http)
 	    (uint64_t)(conf->read_header_timeout_ms + conf->read_timeout_ms +
 		       conf->idle_timeout_ms) +
 	    3600000;
+	static_types(config->mimemap);
 	host = h2o_config_register_host(
 	    config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
-	handler = (struct server_handler *)h2o_create_handler(
-	    h2o_config_register_path(host, "/", 0), sizeof(*handler));
+	path = h2o_config_register_path(host, "/", 0);
+	handler =
+	    (struct server_handler *)h2o_create_handler(path, sizeof(*handler));
 	handler->super.on_req = server_on_request;
 	handler->http = http;
+	edge_register(http, path);
+	edge_register(http, &host->fallback_path);
 	refusal_register(&host->fallback_path);
 }
 
