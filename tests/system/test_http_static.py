@@ -215,6 +215,30 @@ def test_a_compressed_file_has_a_weak_tag_of_the_same_file(http):
     assert big.headers["Content-Encoding"] is None and big.body == BIG
 
 
+def test_a_file_that_is_compressed_on_disk_is_sent_as_it_is(http, site):
+    plain, zipped = site.public / "assets/app.js", site.public / "assets/app.js.gz"
+    packed = gzip.compress(SCRIPT, 9)
+    zipped.write_bytes(packed)
+    zipped.chmod(0o644)
+    answer = http.get("/assets/app.js", headers={"Accept-Encoding": "gzip"})
+    assert answer.body == packed and answer.headers["Content-Encoding"] == "gzip"
+    assert answer.headers["Content-Length"] == str(len(packed))
+    assert answer.headers["Content-Type"] == "application/javascript"
+    assert answer.headers["Vary"] == "accept-encoding"
+    tag = answer.headers["ETag"]
+    assert tag.startswith('"') and tag != http.get("/assets/app.js").headers["ETag"]
+    again = http.get("/assets/app.js", headers={"Accept-Encoding": "gzip", "If-None-Match": tag})
+    assert (again.status, again.headers["ETag"]) == (304, tag)
+    part = http.get("/assets/app.js", headers={"Accept-Encoding": "gzip", "Range": "bytes=0-9"})
+    assert part.body == SCRIPT[:10] and part.headers["Content-Encoding"] is None
+    assert http.get("/assets/app.js").body == SCRIPT
+    now = time.time()
+    os.utime(zipped, (now - 100, now - 100))
+    os.utime(plain, (now, now))
+    answer = http.get("/assets/app.js", headers={"Accept-Encoding": "gzip"})
+    assert answer.body != packed and gzip.decompress(answer.body) == SCRIPT
+
+
 def test_a_large_text_is_compressed_in_pieces(http, site):
     text = b"".join(b"line %d\n" % n for n in range(100_000))
     path = site.public / "assets/large.txt"

@@ -125,7 +125,8 @@ edge_weaken(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot)
 	(void)filter;
 	/* Only that filter takes the length away; a handler's own encoding,
 	 * or a file that is compressed on disk, has its own tag. */
-	if (at != -1 && req->res.content_length == SIZE_MAX &&
+	if (at != -1 && req->res.status == 200 &&
+	    req->res.content_length == SIZE_MAX &&
 	    headers->entries[at].value.len > 0 &&
 	    headers->entries[at].value.base[0] == '"' &&
 	    h2o_find_header(headers, H2O_TOKEN_CONTENT_ENCODING, -1) != -1)

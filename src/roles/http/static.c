@@ -30,6 +30,7 @@ struct static_request {
 	const struct conf_static *conf;
 	const char *name; /* below conf->dir */
 	bool page;        /* the fallback stands for what was asked for */
+	bool zipped;      /* the file is NAME.gz */
 	struct static_file file;
 	h2o_iovec_t etag;
 	char *modified; /* Last-Modified */
@@ -137,6 +138,9 @@ static_headers(struct static_request *s)
 	    pool, headers, H2O_TOKEN_ETAG, NULL, s->etag.base, s->etag.len);
 	h2o_add_header(pool, headers, H2O_TOKEN_LAST_MODIFIED, NULL,
 	    s->modified, H2O_TIMESTR_RFC1123_LEN);
+	if (s->zipped)
+		h2o_set_header_token(pool, headers, H2O_TOKEN_VARY,
+		    H2O_STRLIT("accept-encoding"));
 	if (s->page)
 		h2o_set_header_token(
 		    pool, headers, H2O_TOKEN_VARY, H2O_STRLIT("accept"));
@@ -208,6 +212,8 @@ static_send(struct static_request *s)
 	}
 	static_headers(s);
 	answer_header(s->req, "accept-ranges", "bytes");
+	if (s->zipped)
+		answer_header(s->req, "content-encoding", "gzip");
 	if (range == RANGE_PART) {
 		snprintf(text, sizeof(text),
 		    "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first,
@@ -224,9 +230,39 @@ static_send(struct static_request *s)
 	static_file_send(s->req, &s->file, first, count);
 }
 
+/* NAME.gz in place of NAME, unless it is older: it was made of another one. A
+ * range is one of the plain bytes. */
+static void
+static_prefer_zipped(struct static_request *s)
+{
+	const char *type = static_type(s);
+	struct static_file zipped;
+	h2o_iovec_t name;
+
+	if (!s->http->conf->gzip ||
+	    !edge_is_text(h2o_iovec_init(type, strlen(type))) ||
+	    static_asked(s, H2O_TOKEN_RANGE) != NULL ||
+	    (h2o_get_compressible_types(&s->req->headers) &
+		H2O_COMPRESSIBLE_GZIP) == 0)
+		return;
+	name =
+	    h2o_concat(&s->req->pool, h2o_iovec_init(s->name, strlen(s->name)),
+		h2o_iovec_init(H2O_STRLIT(".gz")));
+	if (static_file_open(s->conf->dir, name.base, &zipped) != STATIC_OPEN)
+		return;
+	if (zipped.modified.tv_sec < s->file.modified.tv_sec) {
+		static_file_close(&zipped);
+		return;
+	}
+	static_file_close(&s->file);
+	s->file = zipped;
+	s->zipped = true;
+}
+
 static void
 static_serve(struct static_request *s)
 {
+	static_prefer_zipped(s);
 	static_validators(s);
 	if (static_is_unmodified(s)) {
 		static_headers(s);
