@@ -135,7 +135,7 @@ class Static(Http):
             (folder / name).write_bytes(content)
         for path in (folder.parent, folder, *folder.iterdir()):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        self.static = f'static "/" {{ root = "{folder}" }}'
+        self.static = f'static "/" {{ dir = "{folder}" }}'
 
 
 def static(bench):

@@ -67,7 +67,10 @@ class Client:
             headers.setdefault("Content-Type", "application/json")
         connection = self.connect()
         try:
-            connection.request(method, path, body=body, headers=headers)
+            try:
+                connection.request(method, path, body=body, headers=headers)
+            except BrokenPipeError:
+                pass                # answered before all of the body was sent
             return Answer(connection.getresponse())
         finally:
             connection.close()
