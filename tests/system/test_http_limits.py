@@ -198,6 +198,30 @@ def test_who_waits_long_for_others_of_its_key_is_503(serve, database, figure):
     assert http.post("/five", {}).status == 200
 
 
+def test_many_of_one_client_do_not_hold_all_connections(serve, database):
+    """However long counting takes: one of a client has a connection for it."""
+    http = serve(pool_max=3, http='wait_max = "1s"').http
+    assert http.post("/five", {}).status == 200
+    assert http.get("/peer").status == 200
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+    statuses = []
+    with database.connect() as holder:
+        holder.cursor().execute("select from chimp.http_rate for update")
+        clients = [threading.Thread(target=lambda: statuses.append(http.post("/five", {}).status))
+                   for _ in range(20)]
+        for client in clients:
+            client.start()
+        others = 0
+        while len(statuses) < 20:
+            assert database.value(waiting) <= 1
+            assert http.get("/peer").status == 200
+            others += 1
+        for client in clients:
+            client.join()
+    assert statuses == [503] * 20 and others >= 10, (statuses, others)
+    assert [http.post("/five", {}).status for _ in range(5)] == [200] * 4 + [429]
+
+
 def test_a_connection_that_dies_while_a_start_is_counted_is_no_failure(serve, database):
     http = serve().http
     assert http.post("/five", {}).status == 200

@@ -203,6 +203,8 @@ call_on_limit(struct pg_link *link, struct pg_reply *reply, void *arg)
 	int64_t retry_ms;
 
 	assert(call->state == CALL_RUNNING && call->link == link);
+	limit_counted(call);
+	line_go_on(call->http);
 	if (reply->lost) {
 		call_on_lost(call);
 	} else if (!call_is_wanted(call)) {

@@ -109,6 +109,7 @@ struct http {
 	struct peer_nets *proxies;
 	struct clients *clients;
 	struct limit_refusal *refusals; /* LIMIT_REFUSALS */
+	struct list counting;           /* calls before their rate's answer */
 	struct list guarded;            /* calls with an Idempotency-Key */
 	char *swept; /* where the sweep of rates goes on; NULL: at the start */
 	struct loop_timer keep_timer;

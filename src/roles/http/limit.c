@@ -45,6 +45,35 @@ limit_refused_ms(const struct http *http, const char *rate_key)
 	return left > 0 && strcmp(refusal->key, rate_key) == 0 ? left : 0;
 }
 
+/* --- one of a key at a time --- */
+
+bool
+limit_may_count(const struct call *call)
+{
+	struct list *n;
+
+	if (call->pass.rate_key[0] == '\0')
+		return true;
+	LIST_FOREACH (n, &call->http->counting)
+		if (strcmp(LIST_ENTRY(n, struct limit_pass, turn)->rate_key,
+			call->pass.rate_key) == 0)
+			return false;
+	return true;
+}
+
+void
+limit_counting(struct call *call)
+{
+	if (call->pass.rate_key[0] != '\0')
+		list_append(&call->http->counting, &call->pass.turn);
+}
+
+void
+limit_counted(struct call *call)
+{
+	list_remove(&call->pass.turn);
+}
+
 /* --- the unit --- */
 
 void

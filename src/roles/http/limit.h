@@ -19,6 +19,7 @@ struct limit_pass {
 	char key[DIGEST_TEXT_BYTES];      /* "": no Idempotency-Key */
 	char fingerprint[DIGEST_TEXT_BYTES]; /* of what came with the key */
 	struct list node; /* of http->guarded, while there is a key */
+	struct list turn; /* of http->counting, see limit_may_count() */
 };
 
 /* --- limit.c --- */
@@ -32,6 +33,15 @@ void limit_send(struct call *call, pg_done_fn *done);
  */
 bool limit_allowed(
     struct call *call, const struct pg_reply *reply, int64_t *retry_ms);
+
+/*
+ * Calls of one rate's key are counted one after the other, and would wait for
+ * that in the database, each with a connection. So a process lets only one of
+ * a key have one until it has been counted: line.c holds the others back.
+ */
+bool limit_may_count(const struct call *call);
+void limit_counting(struct call *call); /* it is on its way to a link */
+void limit_counted(struct call *call);  /* or it is not counted any more */
 
 /* For how long it is certain that a key would be refused; 0: the database has
  * to be asked. */

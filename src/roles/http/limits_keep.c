@@ -87,6 +87,7 @@ limits_start(struct http *http)
 {
 	struct err err;
 
+	list_init(&http->counting);
 	list_init(&http->guarded);
 	http->proxies = limits_proxies(http->conf, &err);
 	if (http->proxies == NULL)

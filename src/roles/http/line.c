@@ -72,8 +72,11 @@ line_may_run(const struct call *call)
 	const struct endpoint *e = call->endpoint;
 	int max = (int)http->child->birth->conf->database.pool_max;
 	int same;
-	int slow = line_count_slow(http, e, &same);
+	int slow;
 
+	if (!limit_may_count(call))
+		return false;
+	slow = line_count_slow(http, e, &same);
 	if (slow < line_slow_max(max))
 		return true;
 	/* One call of an unknown endpoint may try: it is likely fast. */
@@ -156,6 +159,10 @@ line_set_place(struct call *call, enum line_place place)
 	t->slow = line_is_slow(call->endpoint);
 	if (place == LINE_POOL && t->slow)
 		http->n_slow++;
+	if (place == LINE_POOL)
+		limit_counting(call);
+	else if (place == LINE_NONE)
+		limit_counted(call);
 	/* A held one that goes on to the pool's line keeps its turn. */
 	if (t->place == LINE_HELD && place == LINE_POOL) {
 		t->place = place;
@@ -250,7 +257,8 @@ line_join(struct call *call)
 	else if (http->n_held < http->conf->max_requests_waiting)
 		line_set_place(call, LINE_HELD);
 	else
-		call_refused(call, "too many slow requests are at work");
+		call_refused(
+		    call, "too many requests of this kind are at work");
 	if (!list_empty(&http->waiting) && !http->wait_timer.armed)
 		loop_timer_start(&http->wait_timer, http->conf->wait_max_ms);
 }
@@ -279,11 +287,19 @@ line_next_held(struct http *http)
 }
 
 void
+line_go_on(struct http *http)
+{
+	struct call *held;
+
+	while ((held = line_next_held(http)) != NULL)
+		line_enter_pool(held);
+}
+
+void
 line_release(struct call *call)
 {
 	struct http *http = call->http;
 	struct pg_link *link = call->link;
-	struct call *held;
 
 	assert(call->ticket.place == LINE_RUNNING);
 	/* What its rate has refused did not run. */
@@ -296,8 +312,7 @@ line_release(struct call *call)
 		return;
 	}
 	pg_pool_release(http->pool, link);
-	while ((held = line_next_held(http)) != NULL)
-		line_enter_pool(held);
+	line_go_on(http);
 }
 
 /* --- too long --- */

@@ -5,7 +5,8 @@
  * fast ones always find one. What is slow is learnt: an endpoint whose calls
  * take long on average, one that has not been seen yet, and whatever has been
  * running for long just now. Slow calls over their share are held back here;
- * all others wait in the pool's own line, or until there is room on a link that
+ * so are those of a rate's key while one of them is being counted (limit.h).
+ * All others wait in the pool's own line, or until there is room on a link that
  * is shared (share.h). Whoever would have to wait too long is refused at once:
  * a refusal that comes early costs neither side anything.
  */
@@ -16,7 +17,7 @@
 
 enum line_place {
 	LINE_NONE,
-	LINE_HELD,   /* a slow one, kept back */
+	LINE_HELD,   /* kept back */
 	LINE_POOL,   /* in the pool's line */
 	LINE_RUNNING /* has a link */
 };
@@ -39,6 +40,9 @@ void line_join(struct call *call);
 
 /* Not interested any more; it must be waiting. */
 void line_leave(struct call *call);
+
+/* Something has changed for those that are held back. */
+void line_go_on(struct http *http);
 
 /* Give the call's link back. */
 void line_release(struct call *call);
