@@ -46,7 +46,9 @@ address_parse_option(
 	if (address->unix_path[0] == '\0') {
 		err_set(err, "\"%.*s\" is no option of a TCP socket",
 		    (int)length, text);
-		return err_hint(err, "its only option is tls");
+		return err_hint(err,
+		    "its only option is tls; only a Unix socket "
+		    "has others");
 	}
 	if (strncmp(text, "mode=", 5) == 0)
 		rc = address_parse_mode(text + 5, length - 5, address);
