@@ -20,7 +20,7 @@
 
 static enum log_level log_level_now = LOG_LEVEL_INFO;
 static enum log_format log_format_now = LOG_FORMAT_TEXT;
-static bool log_journal;
+static bool log_to_journal;
 static char log_process_name[64] = "master";
 
 static const struct {
@@ -57,7 +57,7 @@ log_init(enum log_level level, enum log_format format)
 {
 	log_level_now = level;
 	log_format_now = format;
-	log_journal = log_is_journal(STDERR_FILENO);
+	log_to_journal = log_is_journal(STDERR_FILENO);
 }
 
 void
@@ -90,29 +90,51 @@ log_level_parse(const char *name, enum log_level *level)
 	return false;
 }
 
-static void
-log_time(char *buf, size_t size)
+bool
+log_journal(void)
 {
+	return log_to_journal;
+}
+
+const char *
+log_process(void)
+{
+	return log_process_name;
+}
+
+void
+log_time(char buf[LOG_TIME_BYTES])
+{
+	/* Many lines are of the same second. */
+	static char second[LOG_TIME_BYTES];
+	static time_t known = -1;
 	struct timespec ts;
 	struct tm tm;
-	size_t n;
+	int ms;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
-	n = strftime(buf, size, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(buf + n, size - n, ".%03ldZ", ts.tv_nsec / 1000000);
+	if (ts.tv_sec != known) {
+		gmtime_r(&ts.tv_sec, &tm);
+		strftime(second, sizeof(second), "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+		known = ts.tv_sec;
+	}
+	memcpy(buf, second, LOG_TIME_BYTES);
+	ms = (int)(ts.tv_nsec / 1000000);
+	buf[20] = (char)('0' + ms / 100);
+	buf[21] = (char)('0' + ms / 10 % 10);
+	buf[22] = (char)('0' + ms % 10);
 }
 
 static int
 log_text_line(
     char *line, size_t size, enum log_level level, const char *message)
 {
-	char when[40];
+	char when[LOG_TIME_BYTES];
 
-	if (log_journal)
+	if (log_to_journal)
 		return snprintf(
 		    line, size, "%s: %s", log_process_name, message);
-	log_time(when, sizeof(when));
+	log_time(when);
 	return snprintf(line, size, "%s chimpd[%d] %s %s: %s", when,
 	    (int)getpid(), log_levels[level].name, log_process_name, message);
 }
@@ -121,11 +143,11 @@ static int
 log_json_line(
     char *line, size_t size, enum log_level level, const char *message)
 {
-	char when[40];
+	char when[LOG_TIME_BYTES];
 	json_t *o;
 	size_t n;
 
-	log_time(when, sizeof(when));
+	log_time(when);
 	/* NULL when the message is not UTF-8. */
 	o = json_pack("{s:s, s:i, s:s, s:s, s:s}", "time", when, "pid",
 	    (int)getpid(), "level", log_levels[level].name, "process",
@@ -151,7 +173,7 @@ log_write(enum log_level level, const char *message)
 	int n = 0;
 
 	/* The journal takes it off, also in front of JSON. */
-	if (log_journal)
+	if (log_to_journal)
 		n = snprintf(line, size, "<%d>", log_levels[level].priority);
 	if (log_format_now == LOG_FORMAT_JSON)
 		n += log_json_line(line + n, size - n, level, message);

@@ -43,6 +43,15 @@ void log_at(enum log_level level, const char *fmt, ...)
 /* Log an error's message, and its hint behind "; ". */
 void log_err(enum log_level level, const struct err *err);
 
+/*
+ * For lines that are written beside the log's own. log_journal: each begins
+ * with "<N>", and needs no time and no pid. log_time: now, as in the log.
+ */
+enum { LOG_TIME_BYTES = 25 }; /* with the terminator */
+bool log_journal(void);
+void log_time(char buf[LOG_TIME_BYTES]);
+const char *log_process(void);
+
 /* "error", "warn", "info", "debug"; false if it is none. */
 bool log_level_parse(const char *name, enum log_level *level);
 
