@@ -5,7 +5,15 @@ language sql stable parallel safe as $$
 	select nullif(current_setting('chimp.request', true), '')::jsonb
 $$;
 comment on function chimp.request() is
-	'The HTTP request that runs this transaction: method, path, scheme, headers, query, peer, requestId; NULL outside of one.';
+	'The HTTP request that runs this transaction: method, path, scheme, headers, query, peer, requestId, traceparent, tracestate if there is one; NULL outside of one.';
+
+create or replace function chimp.trace() returns jsonb
+language sql stable parallel safe as $$
+	select jsonb_build_object('requestId', split_part(t, ' ', 1), 'traceparent', split_part(t, ' ', 2))
+	from nullif(current_setting('chimp.trace', true), '') t where t is not null
+$$;
+comment on function chimp.trace() is
+	'The HTTP request that this transaction goes back to: requestId, traceparent. In the request''s own, in the runs of jobs that it has enqueued and of events that it has published, and so on; NULL elsewhere.';
 
 create or replace function chimp.respond(status int, body jsonb default null, headers jsonb default '{}')
 returns void language plpgsql as $$

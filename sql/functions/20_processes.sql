@@ -23,6 +23,7 @@ begin
 	delete from chimp.process p where p.id = $1 returning * into gone;
 	released := chimp.claims_release(null, $1);
 	update chimp.lane l set process_id = null where l.process_id = $1;
+	delete from chimp.process_stats s where s.process_id = $1;
 	if gone.role in ('worker', 'subscriber') then
 		perform pg_notify('chimp_control', 'processes');
 	end if;

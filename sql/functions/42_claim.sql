@@ -137,7 +137,7 @@ begin
 		insert into chimp.job_claim (token, process_id, queue_id, jobs)
 		select c.token, $1, q.id, c.jobs from chunks c
 	)
-	-- A time-out of its own has a job that runs alone (group_jobs).
+	-- A time-out of its own has a job that runs alone (group_members).
 	select c.token, c.jobs, c.top, coalesce((select j.timeout_ms from chimp.job j
 		where j.id = c.jobs[1] and cardinality(c.jobs) = 1), q.timeout_ms)
 	from chunks c order by c.token;

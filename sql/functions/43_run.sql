@@ -53,7 +53,9 @@ declare
 	rated text;                    -- the queue, if its rate limits starts
 	age interval;
 begin
-	select (select j.payload from chimp.job j where j.id = $1),
+	-- What it enqueues and publishes goes back to the request that it comes from.
+	select (select j.payload from chimp.job j where j.id = $1
+			and (j.trace is null or set_config('chimp.trace', j.trace, true) is not null)),
 		(select q.name from chimp.queue q where q.id = c.queue_id and q.rate_count > 0),
 		clock_timestamp() - c.claimed_at,
 		set_config('chimp.job', $1 || ' ' || $2 || ' ' || chimp.to_us(clock_timestamp()), true)
@@ -169,13 +171,13 @@ end $$;
 comment on function chimp.group_split(uuid, bigint) is
 	'Make a claim of several jobs one of each, to be run one by one: their tokens and time-outs, in order.';
 
-create or replace function chimp.group_jobs(jobs bigint[])
-returns table (id bigint, payload jsonb, alone boolean, keyed boolean)
+create or replace function chimp.group_members(jobs bigint[])
+returns table (id bigint, payload jsonb, alone boolean, keyed boolean, trace text)
 language plpgsql stable
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 begin
 	return query
-	select o.id, o.payload, o.timeout_ms is not null, o.unique_key is not null or o.ordering_key is not null
+	select o.id, o.payload, o.timeout_ms is not null, o.unique_key is not null or o.ordering_key is not null, o.trace
 	from unnest(jobs) with ordinality as u (id, n) join chimp.job o on o.id = u.id
 	order by u.n;
 end $$;
@@ -207,13 +209,16 @@ begin
 	perform chimp.session_reset();
 	c := chimp.group_begin(process, token);
 	for j in
-		select * from chimp.group_jobs(c.jobs)
+		select * from chimp.group_members(c.jobs)
 	loop
 		exit when now > begun + budget;
 		continue when j.alone;
 		since := now;
 		begin
 			setting := set_config('chimp.job', j.id || ' ' || token, true);
+			if j.trace is not null then
+				setting := set_config('chimp.trace', j.trace, true);
+			end if;
 			result := %s(j.payload);
 			-- Nothing of it may reach the next one. What cannot be undone
 			-- here is run alone.

@@ -88,8 +88,8 @@ begin
 	where o.name = coalesce(nullif(q.dead_letter, ''), q.name || '.dlq');
 	if found then
 		-- Whatever max_ready says: what is dead has nowhere else to go.
-		insert into chimp.job (queue_id, priority, payload)
-		values (dlq.id, dlq.priority, jsonb_build_object('attempts', attempts,
+		insert into chimp.job (queue_id, priority, trace, payload)
+		values (dlq.id, dlq.priority, j.trace, jsonb_build_object('attempts', attempts,
 			'error', error ->> 'message',
 			'failedAt', to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
 			'payload', j.payload, 'queue', q.name))

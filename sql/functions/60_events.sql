@@ -46,12 +46,17 @@ $$;
 comment on function chimp.event_wanted(text, text, jsonpath, text, text, jsonb) is
 	'Does a subscription with this pattern, key and condition want an event?';
 
-create or replace function chimp.event_json(id bigint, name text, key text, payload jsonb, published_at timestamptz)
+create or replace function chimp.event_json(id bigint, name text, key text, payload jsonb, published_at timestamptz,
+	trace text)
 returns jsonb language sql stable as $$
-	select jsonb_build_object('id', id, 'event', name, 'key', key, 'payload', payload,
-		'publishedAt', to_char(published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+	select case when trace is null
+		then jsonb_build_object('id', id, 'event', name, 'key', key, 'payload', payload,
+			'publishedAt', to_char(published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+		else jsonb_build_object('id', id, 'event', name, 'key', key, 'payload', payload,
+			'publishedAt', to_char(published_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+			'requestId', split_part(trace, ' ', 1), 'traceparent', split_part(trace, ' ', 2)) end
 $$;
-comment on function chimp.event_json(bigint, text, text, jsonb, timestamptz) is 'An event as its handlers get it.';
+comment on function chimp.event_json(bigint, text, text, jsonb, timestamptz, text) is 'An event as its handlers get it.';
 
 -- Ticks -------------------------------------------------------------------------------
 

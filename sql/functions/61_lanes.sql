@@ -181,7 +181,7 @@ begin
 	r4 := ((rings >> 4) & 1) * 4;
 	-- Tick by tick, in order; what tick k shows and the tick before did not.
 	return query
-	select k.id, e.id, chimp.event_json(e.id, e.name, e.key, e.payload, e.published_at), e.published_at
+	select k.id, e.id, chimp.event_json(e.id, e.name, e.key, e.payload, e.published_at, e.trace), e.published_at
 	from (
 		select o.id, o.first_id, o.last_id, o.snapshot, pg_snapshot_xmin(o.snapshot) as settled,
 			p.snapshot as before, pg_snapshot_xmax(p.snapshot) as begun,
@@ -194,7 +194,7 @@ begin
 	) k
 	cross join lateral (
 		-- Of transactions that began after the tick before.
-		(select o.id, o.name, o.key, o.payload, o.published_at from chimp.event o
+		(select o.id, o.name, o.key, o.payload, o.published_at, o.trace from chimp.event o
 		where (o.ring = r1 or o.ring = r2 or o.ring = r3 or o.ring = r4)
 		and o.id > k.done and o.id >= k.first_id and o.id <= k.last_id
 		and (o.xid >= k.begun) is true -- not by the index of xids
@@ -206,7 +206,7 @@ begin
 		-- Of those that were open then and had ended by tick k.
 		(select o.* from pg_snapshot_xip(k.before) x (xid)
 		cross join lateral (
-			select o.id, o.name, o.key, o.payload, o.published_at from chimp.event o
+			select o.id, o.name, o.key, o.payload, o.published_at, o.trace from chimp.event o
 			where (o.ring = r1 or o.ring = r2 or o.ring = r3 or o.ring = r4)
 			and o.xid = x.xid and o.id > k.done
 			and chimp.event_lane(o.id, o.key, lanes) = number

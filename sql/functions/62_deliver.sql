@@ -30,7 +30,7 @@ language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 begin
 	return query
-	select d.event_id, chimp.event_json(d.event_id, d.name, d.key, d.payload, d.published_at)
+	select d.event_id, chimp.event_json(d.event_id, d.name, d.key, d.payload, d.published_at, d.trace)
 	from chimp.dead_event d
 	where d.subscription_id = l.subscription_id and d.replay_at is not null
 	and chimp.event_lane(d.event_id, d.key, l.lanes) = l.number
@@ -45,6 +45,16 @@ begin
 end $$;
 comment on function chimp.replays(chimp.lane) is
 	'The next dead event that a lane is to hand to its handler again: one in a transaction, so that it may do what it likes to its session.';
+
+create or replace function chimp.event_begin(event jsonb) returns jsonb
+language sql volatile as $$
+	-- What its handler enqueues and publishes goes back to the same request.
+	select case when event ? 'traceparent' and set_config('chimp.trace',
+		(event ->> 'requestId') || ' ' || (event ->> 'traceparent'), true) is null
+		then null else event end
+$$;
+comment on function chimp.event_begin(jsonb) is
+	'First thing for one event''s handler: make chimp.trace() answer; returns the event.';
 
 create or replace function chimp.subscription_make_run(s chimp.subscription) returns void
 language plpgsql as $make$
@@ -84,6 +94,9 @@ $part$, name) else format($part$
 		n := n + 1;
 		exit when handled > 0 and clock_timestamp() > begun + budget;
 		begin
+			if e.event ? 'traceparent' then
+				event := chimp.event_begin(e.event);
+			end if;
 			result := %s(%s);
 %s
 			at_tick := e.tick;
@@ -107,6 +120,7 @@ declare
 	w record;
 	e record;
 	begun timestamptz := clock_timestamp();
+	event jsonb;
 	events jsonb;
 	result jsonb;
 	unlocked boolean;
@@ -128,6 +142,7 @@ begin
 	if (w.l).replays then
 		for e in select * from chimp.replays(w.l) loop
 			begin
+				event := chimp.event_begin(e.event);
 				result := %s(%s);
 				reset role;
 				delete from chimp.dead_event d
@@ -239,8 +254,8 @@ begin
 		where o.id = $1;
 		action := 'paused';
 	else
-		insert into chimp.dead_event (subscription_id, event_id, lane, attempts, error, name, key, payload, published_at)
-		select l.subscription_id, e.id, l.number, l.attempts, error, e.name, e.key, e.payload, e.published_at
+		insert into chimp.dead_event (subscription_id, event_id, lane, attempts, error, name, key, payload, published_at, trace)
+		select l.subscription_id, e.id, l.number, l.attempts, error, e.name, e.key, e.payload, e.published_at, e.trace
 		from chimp.event e where e.id = $4
 		on conflict do nothing;
 		perform chimp.lane_move(l, at.seq, $3, $4);

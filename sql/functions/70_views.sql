@@ -7,7 +7,8 @@ select j.id, q.name as queue, s.state, j.priority, coalesce(a.attempt, 0) + s.mo
 	coalesce(s.error, (select e.error from chimp.job_error e where e.job_id = j.id
 		order by e.failed_at desc limit 1)) as error,
 	j.unique_key, j.ordering_key, p.node, coalesce(a.interruptions, 0) as interruptions,
-	coalesce(j.timeout_ms, q.timeout_ms) as timeout_ms, o.progress, s.process_id
+	coalesce(j.timeout_ms, q.timeout_ms) as timeout_ms, o.progress, s.process_id,
+	split_part(j.trace, ' ', 1) as request_id, split_part(j.trace, ' ', 2) as traceparent
 from chimp.job j
 join chimp.queue q on q.id = j.queue_id
 -- Once for all jobs: while a transaction is held open, claims that have ended are
@@ -42,7 +43,7 @@ left join chimp.job_attempt a on a.job_id = j.id
 left join chimp.job_progress o on o.job_id = j.id
 left join chimp.process p on p.id = s.process_id;
 comment on view chimp.jobs is
-	'All jobs. state: ready, scheduled (in the future, or waiting for its ordering key), running (or claimed to run at once), done, dead, cancelled. attempt: attempts charged, the running one included; interruptions: runs that ended by no fault of the job.';
+	'All jobs. state: ready, scheduled (in the future, or waiting for its ordering key), running (or claimed to run at once), done, dead, cancelled. attempt: attempts charged, the running one included; interruptions: runs that ended by no fault of the job. request_id, traceparent: of the HTTP request that it goes back to.';
 
 create or replace view chimp.queues as
 select q.name, q.priority, q.handler, n.ready, n.scheduled, n.running,
@@ -87,12 +88,16 @@ comment on view chimp.firings is
 	'Slots that have fired, of the last 7 days and at least two of each schedule; skipped: an earlier run was not over (overlap). run_by: who has called chimp.cron_run, which is no slot.';
 
 create or replace view chimp.events as
-select e.id, e.name as event, e.key, e.payload, e.published_at from chimp.event e;
-comment on view chimp.events is 'Published events.';
+select e.id, e.name as event, e.key, e.payload, e.published_at,
+	split_part(e.trace, ' ', 1) as request_id, split_part(e.trace, ' ', 2) as traceparent
+from chimp.event e;
+comment on view chimp.events is
+	'Published events. request_id, traceparent: of the HTTP request that one goes back to.';
 
 create or replace view chimp.dead_events as
 select s.name as subscription, d.event_id, d.name as event, d.key, d.payload, d.lane, d.attempts, d.error, d.parked_at,
-	d.published_at, d.replay_at
+	d.published_at, d.replay_at,
+	split_part(d.trace, ' ', 1) as request_id, split_part(d.trace, ' ', 2) as traceparent
 from chimp.dead_event d join chimp.subscription s on s.id = d.subscription_id;
 comment on view chimp.dead_events is
 	'Events parked after their last attempt; replay_at: since when one waits to be handled again.';

@@ -52,15 +52,18 @@ event_publish(struct ctl_call *call)
 
 /* Dead events outlive the others. */
 static const char show_sql[] =
-    "with e as (select id, event, key, payload, published_at from chimp.events"
+    "with e as (select id, event, key, payload, published_at, request_id,"
+    " traceparent from chimp.events"
     " where id = $1::bigint union select event_id, event, key, payload,"
-    " published_at from chimp.dead_events where event_id = $1::bigint limit 1),"
+    " published_at, request_id, traceparent"
+    " from chimp.dead_events where event_id = $1::bigint limit 1),"
     " d as (select coalesce(jsonb_agg(jsonb_build_object('subscription',"
     " subscription, 'attempts', attempts, 'parked_at', parked_at,"
     " 'replay_at', replay_at, 'error', error) order by subscription), '[]')"
     " as dead from chimp.dead_events where event_id = $1::bigint)"
     " select to_jsonb(e) || to_jsonb(d) as json, e.id, e.event, e.key,"
-    " e.published_at, jsonb_pretty(e.payload) as payload,"
+    " e.published_at, e.request_id, e.traceparent, jsonb_pretty(e.payload) as "
+    "payload,"
     " (select string_agg(x ->> 'subscription', ', ')"
     " from jsonb_array_elements(d.dead) x) as dead from e, d";
 
@@ -75,6 +78,8 @@ show_print(const PGresult *result)
 	    {"event", "event"},
 	    {"key", "key"},
 	    {"published", "published_at"},
+	    {"request", "request_id"},
+	    {"traceparent", "traceparent"},
 	    {"dead in", "dead"},
 	};
 

@@ -183,7 +183,8 @@ job_list(struct ctl_call *call)
 static const char show_sql[] =
     "select to_jsonb(j) as json, id, queue, state,"
     " attempt || ' of ' || max_attempts as attempt, priority, node,"
-    " unique_key, ordering_key, created_at, run_at, started_at, ended_at,"
+    " unique_key, ordering_key, request_id, traceparent, created_at, run_at, "
+    "started_at, ended_at,"
     " round(extract(epoch from n - created_at) * 1000) as created_at_ms,"
     " round(extract(epoch from n - run_at) * 1000) as run_at_ms,"
     " round(extract(epoch from n - started_at) * 1000) as started_at_ms,"
@@ -206,6 +207,8 @@ static const struct {
     {"unique key", "unique_key", SHOW_TEXT},
     {"ordering key", "ordering_key", SHOW_TEXT},
     {"node", "node", SHOW_TEXT},
+    {"request", "request_id", SHOW_TEXT},
+    {"traceparent", "traceparent", SHOW_TEXT},
     {"created", "created_at", SHOW_TIME},
     {"due", "run_at", SHOW_TIME},
     {"started", "started_at", SHOW_TIME},

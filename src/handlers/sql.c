@@ -143,7 +143,7 @@ sql_handler_event(const char *function)
 		return NULL;
 	return sql_stmt("event", function,
 	    "chimp.lane_advance($1, $2, $3, $4, $5, $6, ",
-	    "(b.event)) from (select $7::jsonb as event"
+	    "(b.event)) from (select chimp.event_begin($7) as event"
 	    " from (select chimp.session_reset() offset 0) as r offset 0) as b",
 	    7);
 }

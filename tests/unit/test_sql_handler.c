@@ -73,7 +73,8 @@ START_TEST(test_statements)
 	ck_assert_int_eq(job->n_params, 2);
 	ck_assert_str_eq(event->sql,
 	    "select chimp.lane_advance($1, $2, $3, $4, $5, $6, "
-	    "\"orders\".\"audit\"(b.event)) from (select $7::jsonb as event"
+	    "\"orders\".\"audit\"(b.event)) from (select chimp.event_begin($7) "
+	    "as event"
 	    " from (select chimp.session_reset() offset 0) as r offset 0)"
 	    " as b");
 	ck_assert_int_eq(event->n_params, 7);
