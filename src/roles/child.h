@@ -1,7 +1,8 @@
 /*
  * What the files of the common birth share: role.c (birth, signals, stop),
  * child_master.c (the pipe to the master), child_orphan.c (the end without
- * one), child_lease.c (the control connection, the registration and its lease).
+ * one), child_lease.c (the control connection, the registration and its lease),
+ * child_metrics.c (its figures).
  * Roles never include this.
  */
 #ifndef CHIMP_ROLES_CHILD_H
@@ -33,6 +34,11 @@ struct child_priv {
 	bool said_ready;
 	uint64_t ignored; /* messages that were wrong or not ours */
 
+	/* child_metrics.c */
+	struct loop_timer metrics;
+	bool metrics_sent; /* and not answered */
+	double born_s;     /* since 1970 */
+
 	/* child_lease.c */
 	struct loop_timer lease;
 	bool started;      /* role->start has succeeded */
@@ -63,6 +69,10 @@ void child_master_rescued(struct child *child, const char *birth);
 
 /* child_orphan.c: do not outlive the master, even if the process hangs. */
 void child_orphan_start(const struct child *child);
+
+/* child_metrics.c: say this process's figures every few seconds. */
+void child_metrics_start(struct child *child);
+void child_metrics_done(struct child *child);
 
 /* child_lease.c */
 void child_lease_start(struct child *child);

@@ -39,7 +39,10 @@ child_obey(struct child *child, const struct msg *msg)
 		child_drain(child, msg->deadline_ms);
 		return;
 	case MSG_REOPEN:
-		return; /* the log is stderr, which the master owns */
+		/* The log is stderr, which the master owns. */
+		if (child->birth->role->reopen != NULL && child->state != NULL)
+			child->birth->role->reopen(child);
+		return;
 	case MSG_LOG_LEVEL:
 		if (msg->level <= LOG_LEVEL_DEBUG)
 			log_set_level((enum log_level)msg->level);

@@ -199,6 +199,7 @@ child_init(struct child *child)
 	child_orphan_start(child);
 	child_master_start(child);
 	child_lease_start(child);
+	child_metrics_start(child);
 }
 
 static void
@@ -222,6 +223,7 @@ child_done(struct child *child)
 	struct child_priv *p = child->priv;
 
 	child_lease_done(child);
+	child_metrics_done(child);
 	if (child->birth->role->done != NULL)
 		child->birth->role->done(child);
 	child_master_done(child);

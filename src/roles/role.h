@@ -15,6 +15,7 @@
 
 #include "common/base/loop.h"
 #include "common/base/msg.h"
+#include "common/base/strbuf.h"
 #include "common/base/uuid.h"
 #include "common/conf/conf.h"
 #include "common/pg/link.h"
@@ -72,6 +73,12 @@ struct role {
 	void (*done)(struct child *child);
 	/* Fill busy, capacity and text of a heartbeat. */
 	void (*status)(struct child *child, struct msg *heartbeat);
+	/* Append its figures as lines (metrics_text.h), every few seconds;
+	 * `labels` is that of the process. */
+	void (*metrics)(
+	    struct child *child, const char *labels, struct strbuf *out);
+	/* Open its log files anew (USR1). */
+	void (*reopen)(struct child *child);
 	const char *const *listen; /* channels of the control connection */
 };
 
@@ -119,5 +126,11 @@ void child_ready(struct child *child);    /* if all of that holds: tell the
 void child_renew(struct child *child);    /* something says that the row in
 					   * chimp.process is gone: ask now */
 void child_finished(struct child *child); /* drained: deregister, exit 0 */
+
+/* Append this process's figures as they are now, those of its role included,
+ * as lines (metrics_text.h). */
+void child_metrics(struct child *child, struct strbuf *out);
+/* Those of the master, as the kernel knows them. */
+void child_metrics_master(struct child *child, struct strbuf *out);
 
 #endif

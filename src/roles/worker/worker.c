@@ -223,6 +223,7 @@ const struct role role_worker = {
     .db_lost = worker_db_lost,
     .notified = worker_notified,
     .status = worker_status,
+    .metrics = worker_metrics,
     .done = worker_done,
     .listen = worker_channels,
 };

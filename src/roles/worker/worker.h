@@ -9,6 +9,7 @@
  *	worker_runner.c	 the connections that it runs on
  *	worker_settle.c	 failures and releases, told over the control connection
  *	worker_maintain.c	 counts and retention, when there is time
+ *	worker_metrics.c what its runs came to, for /metrics
  *	worker_job.c	 claims and the lists that they are on
  *	worker_policy.c	 the decisions, pure
  *
@@ -27,6 +28,17 @@ struct worker;
 struct runner;
 
 /* --- queues (worker_queue.c) --- */
+
+/* What runs came to. */
+enum queue_outcome {
+	QUEUE_DONE,
+	QUEUE_RETRY, /* failed, and will be run again */
+	QUEUE_DEAD,  /* failed for good */
+	QUEUE_SNOOZED,
+	QUEUE_CANCELLED,
+	QUEUE_RELEASED /* given back uncharged */
+};
+enum { QUEUE_OUTCOMES = QUEUE_RELEASED + 1 };
 
 struct queue {
 	struct list node; /* of the worker's, once met */
@@ -53,6 +65,7 @@ struct queue {
 	unsigned int misses; /* claims in a row that found nothing of it */
 	int asked;           /* claims of it, by the claim that is in flight */
 	int got;
+	uint64_t outcomes[QUEUE_OUTCOMES]; /* runs, since birth */
 };
 
 /* The one of this id, which may be new. */
@@ -238,6 +251,13 @@ void worker_settle_advance(struct worker *w); /* tell what is untold */
 void job_fail(struct job *job, const struct pg_error *error);
 void job_release(struct job *job);
 void job_split(struct job *job);
+
+/* --- worker_metrics.c --- */
+
+/* Count a run by what chimp.job_fail said. */
+void queue_failed(struct queue *q, const char *outcome);
+void worker_metrics(
+    struct child *child, const char *labels, struct strbuf *out);
 
 /* --- worker_maintain.c --- */
 

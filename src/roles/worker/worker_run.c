@@ -116,6 +116,7 @@ run_group_done(
 	int slow = pg_int(r, 0, GROUP_SLOWEST_US) >= WORKER_FAST_US;
 
 	job->worker->n_ended += (uint64_t)done;
+	job->queue->outcomes[QUEUE_DONE] += (uint64_t)done;
 	if (runner->measures)
 		worker_speed_ran(&job->queue->speed, done > 0 ? done : 1,
 		    pg_int(r, 0, GROUP_TOOK_US), slow);
@@ -133,6 +134,7 @@ run_done(const struct runner *r, struct job *job, const struct pg_reply *reply)
 		run_group_done(r, job, reply->results[reply->n_results - 1]);
 	} else {
 		w->n_ended++;
+		job->queue->outcomes[QUEUE_DONE]++;
 		handler_us = pg_int(reply->results[reply->n_results - 1], 0, 0);
 		if (r->measures)
 			worker_speed_ran(&job->queue->speed, 1, handler_us,

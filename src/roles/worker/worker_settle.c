@@ -84,12 +84,14 @@ settle_told(struct job *job, const struct pg_reply *reply)
 		    "job %s of queue %s: released", job->id, job->queue->name);
 		/* It is below the floor. */
 		job->worker->full_look_us = 0;
+		job->queue->outcomes[QUEUE_RELEASED] += (uint64_t)job->n;
 		break;
 	case JOB_SPLIT:
 		job_new_rest(job->queue, job->worker, reply->results[0], 0);
 		break;
 	case JOB_FAILED:
 		job->worker->n_ended++;
+		queue_failed(job->queue, pg_value(reply->results[0], 0, 0));
 		settle_say_failed(job, pg_value(reply->results[0], 0, 0));
 		break;
 	}
