@@ -87,14 +87,15 @@ sql_handler_action(const char *function, bool readonly)
 		   ? sql_stmt("read", function, "",
 			 "($1::jsonb), current_setting('chimp.response', true)"
 			 " from (select set_config('chimp.request', $2, true),"
+			 " set_config('chimp.trace', $3, true),"
 			 " set_config('transaction_read_only', 'on', true)"
 			 " offset 0) s",
-			 2)
+			 3)
 		   : sql_stmt("action", function, "",
 			 "($1::jsonb), current_setting('chimp.response', true)"
-			 " from (select set_config('chimp.request', $2, true)"
-			 " offset 0) s",
-			 2);
+			 " from (select set_config('chimp.request', $2, true),"
+			 " set_config('chimp.trace', $3, true) offset 0) s",
+			 3);
 }
 
 struct pg_stmt *
@@ -105,9 +106,9 @@ sql_handler_guarded(const char *function)
 	    "($1::jsonb)) else chimp.idempotency_replay($3, $4) end,"
 	    " current_setting('chimp.response', true), b.status"
 	    " from (select chimp.idempotency_begin($3, $4, $5) as status"
-	    " from (select set_config('chimp.request', $2, true) offset 0) s"
-	    " offset 0) b",
-	    6);
+	    " from (select set_config('chimp.request', $2, true),"
+	    " set_config('chimp.trace', $7, true) offset 0) s offset 0) b",
+	    7);
 }
 
 /* Not as F(job_begin()): PostgreSQL inlines a handler that is written in SQL,

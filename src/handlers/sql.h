@@ -15,13 +15,14 @@
 /* True for "schema.function" made of letters, digits, _ and $. */
 bool sql_handler_valid(const char *function);
 
-/* select F($1), the setting chimp.response, with the setting chimp.request, in
- * a read-only transaction if so wanted. Parameters: input, request. */
+/* select F($1), the setting chimp.response, with the settings chimp.request
+ * and chimp.trace, in a read-only transaction if so wanted. Parameters: input,
+ * request, trace. */
 struct pg_stmt *sql_handler_action(const char *function, bool readonly);
 
 /* The same under a key: runs F($1) and keeps its answer, or gives the answer
  * that is kept, all in one transaction. Parameters: input, request, key,
- * fingerprint, retention in milliseconds, HTTP status of a result. Columns: the
+ * fingerprint, retention in milliseconds, HTTP status of a result, trace. Columns: the
  * result, the setting chimp.response, and the status of an answer that was kept
  * (NULL: F has run). */
 struct pg_stmt *sql_handler_guarded(const char *function);

@@ -46,12 +46,14 @@ START_TEST(test_statements)
 	ck_assert_str_eq(action->sql,
 	    "select \"orders\".\"create_order\"($1::jsonb),"
 	    " current_setting('chimp.response', true)"
-	    " from (select set_config('chimp.request', $2, true) offset 0) s");
-	ck_assert_int_eq(action->n_params, 2);
+	    " from (select set_config('chimp.request', $2, true),"
+	    " set_config('chimp.trace', $3, true) offset 0) s");
+	ck_assert_int_eq(action->n_params, 3);
 	ck_assert_str_eq(read->sql,
 	    "select \"orders\".\"list\"($1::jsonb),"
 	    " current_setting('chimp.response', true)"
 	    " from (select set_config('chimp.request', $2, true),"
+	    " set_config('chimp.trace', $3, true),"
 	    " set_config('transaction_read_only', 'on', true) offset 0) s");
 	sql_handler_free(&read);
 	read = sql_handler_guarded("orders.pay");
@@ -61,9 +63,9 @@ START_TEST(test_statements)
 	    " else chimp.idempotency_replay($3, $4) end,"
 	    " current_setting('chimp.response', true), b.status"
 	    " from (select chimp.idempotency_begin($3, $4, $5) as status"
-	    " from (select set_config('chimp.request', $2, true) offset 0) s"
-	    " offset 0) b");
-	ck_assert_int_eq(read->n_params, 6);
+	    " from (select set_config('chimp.request', $2, true),"
+	    " set_config('chimp.trace', $7, true) offset 0) s offset 0) b");
+	ck_assert_int_eq(read->n_params, 7);
 	sql_handler_free(&read);
 	ck_assert_str_eq(job->sql,
 	    "select chimp.job_done($1, $2, \"orders\".\"notify\"(b.payload))"

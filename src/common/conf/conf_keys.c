@@ -177,6 +177,11 @@ static const struct conf_key http_keys[] = {
 	{ "hsts", CONF_DURATION, AT(conf_http, hsts_ms), .def = "0s",
 	  .min = 0, .max = 3660 * DAY,
 	  .help = "Strict-Transport-Security over TLS for so long; 0s = none" },
+	{ "access_log", CONF_CHOICE, AT(conf_http, access_log), .def = "off",
+	  .choices = "off|text|json",
+	  .help = "a line for each request that is over" },
+	{ "access_log_file", CONF_PATH, AT(conf_http, access_log_file),
+	  .help = "where they go, opened anew at USR1; \"\" = to stderr" },
 	RECYCLE_WORK(conf_http, "max_requests", "requests"),
 	RECYCLE_KEYS(conf_http),
 };

@@ -45,6 +45,7 @@ answer_begin(
 	if (content_type != NULL)
 		answer_header(req, "content-type", content_type);
 	answer_header(req, "x-request-id", conn->request_id);
+	trace_answer(&conn->trace, req);
 	if (conn->http->draining)
 		req->http1_is_persistent = 0;
 	answer_count(conn, status);

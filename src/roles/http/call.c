@@ -56,6 +56,7 @@ call_answer(struct call *call)
 	assert(!call->answered && call->req != NULL);
 	call->answered = true;
 	list_remove(&call->node);
+	access_called(conn_of(call->req), call->begun_us, call->granted_us);
 	return call->req;
 }
 
@@ -117,7 +118,7 @@ static void call_on_reply(
 static void
 call_send(struct call *call)
 {
-	const char *values[] = {call->input, call->request};
+	const char *values[] = {call->input, call->request, call->trace};
 
 	call->sent_ms = clock_mono_ms();
 	call->state = CALL_RUNNING;
@@ -228,6 +229,8 @@ call_granted(struct call *call, struct pg_link *link)
 {
 	assert(call->state == CALL_WAITING && call->link == NULL);
 	call->link = link;
+	if (call->granted_us == 0)
+		call->granted_us = clock_mono_us();
 	if (call->pass.rate_key[0] == '\0') {
 		call_send(call);
 		return;
@@ -281,6 +284,9 @@ call_start(struct http *http, h2o_req_t *req, struct endpoint *endpoint,
 	call->pass = *pass;
 	if (call->pass.key[0] != '\0')
 		list_append(&http->guarded, &call->pass.node);
+	snprintf(call->trace, sizeof(call->trace), "%s %s",
+	    conn_of(req)->request_id, conn_of(req)->trace.parent);
+	call->begun_us = clock_mono_us();
 	call->deadline_ms = clock_mono_ms() + http->conf->request_timeout_ms;
 	list_append(&http->calls, &call->node);
 	http->n_calls++;

@@ -32,12 +32,16 @@ struct call {
 	char *request; /* chimp.request, JSON */
 	char *input;   /* JSON */
 	struct limit_pass pass;
+	/* chimp.trace: request id, traceparent */
+	char trace[HTTP_REQUEST_ID_BYTES + TRACE_PARENT_BYTES];
 	struct line_ticket ticket;
 	struct pg_link *link;   /* ours; NULL if we have none */
 	struct share *share;    /* that the link belongs to, or NULL */
 	bool cancelling;        /* a cancel of our query is on its way: the link
 				 * stays ours, or it would hit the next one's */
 	int64_t deadline_ms;    /* CLOCK_MONOTONIC */
+	int64_t begun_us;       /* CLOCK_MONOTONIC: asked for a link */
+	int64_t granted_us;     /* got the first one; 0 = not yet */
 	int64_t sent_ms;        /* when the unit was sent */
 	int attempts;           /* units sent */
 	bool resent;            /* after a lost link */

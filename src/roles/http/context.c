@@ -160,5 +160,10 @@ context_json(const struct conn *conn, h2o_req_t *req, const struct url *url,
 	context_peer(conn, out);
 	strbuf_puts(out, ",\"requestId\":");
 	strbuf_json(out, conn->request_id, strlen(conn->request_id));
+	strbuf_printf(out, ",\"traceparent\":\"%s\"", conn->trace.parent);
+	if (conn->trace.state != NULL) {
+		strbuf_puts(out, ",\"tracestate\":");
+		strbuf_json(out, conn->trace.state, conn->trace.state_length);
+	}
 	strbuf_putc(out, '}');
 }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/metrics_text.h"
 #include "roles/http/limits.h"
 
 struct args;
@@ -38,7 +39,8 @@ struct endpoint {
 	const struct conf_static *files; /* the pattern is the prefix */
 	int status;                      /* of a success with a result */
 	uint64_t answers[6];             /* by status / 100 */
-	uint64_t n_runs;                 /* of its statement */
+	struct metrics_histogram durations[6]; /* likewise */
+	uint64_t n_runs;                       /* of its statement */
 	double run_ms; /* how long they take: a moving average */
 };
 

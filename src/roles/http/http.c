@@ -12,6 +12,7 @@
 #include "roles/http/call.h"
 #include "roles/http/limit.h"
 #include "roles/http/line.h"
+#include "roles/http/metrics.h"
 #include "roles/http/tls.h"
 
 enum { HTTP_MARGIN_MS = 100 };
@@ -126,8 +127,10 @@ http_on_end(struct loop_timer *timer, void *arg)
 	(void)timer;
 	call_done(http);
 	line_done(http);
+	metrics_done(http);
 	server_done(http);
 	limits_stop(http);
+	access_close(http);
 	loop_timer_done(&http->sweep_timer);
 	loop_timer_done(&http->gone_timer);
 	loop_timer_done(&http->end_timer);
@@ -159,7 +162,9 @@ http_start(struct child *child, struct err *err)
 	if (http->endpoints != NULL && http->conf->n_tls > 0)
 		http->tls = tls_new(http->conf, err);
 	if (http->endpoints == NULL ||
-	    (http->conf->n_tls > 0 && http->tls == NULL)) {
+	    (http->conf->n_tls > 0 && http->tls == NULL) ||
+	    access_open(http, err) != 0) {
+		tls_free(&http->tls);
 		endpoints_free(&http->endpoints);
 		free(http);
 		return -1;
@@ -172,6 +177,7 @@ http_start(struct child *child, struct err *err)
 	call_init(http);
 	line_init(http);
 	limits_start(http);
+	metrics_start(http);
 	server_start(http);
 	sweep_start(http);
 	child->warming = true;
@@ -220,6 +226,15 @@ http_status(struct child *child, struct msg *heartbeat)
 	    http->n_calls, stats.waiting);
 }
 
+static void
+http_reopen(struct child *child)
+{
+	struct http *http = child->state;
+
+	if (http->access.on)
+		access_out_reopen(&http->access.out);
+}
+
 const struct role role_http = {
     .name = "http",
     .loop_new = loop_h2o_new,
@@ -228,4 +243,6 @@ const struct role role_http = {
     .drain = http_drain,
     .abandon = http_abandon,
     .status = http_status,
+    .metrics = metrics_lines,
+    .reopen = http_reopen,
 };

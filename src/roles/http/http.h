@@ -4,6 +4,7 @@
  *	server.c   listeners and connections     request.c  routing and input
  *	sweep.c    time-outs, clients that left  call.c     the database's part
  *	answer.c   answers                       line.c     who gets a link
+ *	access.c   ends of requests              metrics.c  GET /metrics
  *	http.c     the role's life               share.c    who shares one
  *	limit.h    limits                        tls.c      certificates
  */
@@ -18,14 +19,17 @@
 #include "common/base/loop.h"
 #include "common/conf/conf.h"
 #include "common/pg/pool.h"
+#include "roles/http/access.h"
 #include "roles/http/clients.h"
 #include "roles/http/digest.h"
 #include "roles/http/endpoint.h"
 #include "roles/http/loop_h2o.h"
 #include "roles/http/peer.h"
+#include "roles/http/trace.h"
 #include "roles/role.h"
 
 struct call;
+struct metrics;
 struct tls;
 
 #define HTTP_REQUEST_ID_BYTES 65 /* 64 characters and the terminator */
@@ -44,6 +48,8 @@ struct conn {
 	bool known; /* to h2o's HTTP/1, at this sweep */
 	bool ended; /* its own direction, at the last look */
 	char request_id[HTTP_REQUEST_ID_BYTES];
+	struct trace trace;
+	struct access access;
 	/* sweep.c's own */
 	int phase;
 	uint64_t progress; /* what grew when bytes went through */
@@ -113,6 +119,9 @@ struct http {
 	struct list guarded;            /* calls with an Idempotency-Key */
 	char *swept; /* where the sweep of rates goes on; NULL: at the start */
 	struct loop_timer keep_timer;
+
+	struct access_log access;
+	struct metrics *metrics;
 
 	int64_t looked_ms;  /* CLOCK_MONOTONIC, at what the database sent */
 	uint64_t n_answers; /* since birth */

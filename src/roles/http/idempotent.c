@@ -129,7 +129,7 @@ idempotent_send(struct call *call, pg_done_fn *done)
 	const struct endpoint *e = call->endpoint;
 	char retention[24], status[16];
 	const char *values[] = {call->input, call->request, call->pass.key,
-	    call->pass.fingerprint, retention, status};
+	    call->pass.fingerprint, retention, status, call->trace};
 
 	snprintf(retention, sizeof(retention), "%" PRId64,
 	    call->http->conf->idempotency_retention_ms);

@@ -11,6 +11,7 @@
 #include "roles/http/cors.h"
 #include "roles/http/head.h"
 #include "roles/http/health.h"
+#include "roles/http/metrics.h"
 #include "roles/http/static.h"
 
 int
@@ -77,7 +78,7 @@ request_built_in(struct request *r)
 		health_ready(r->http, r->req);
 		break;
 	case ENDPOINT_METRICS:
-		health_metrics(r->http, r->req);
+		metrics_answer(r->http, r->req);
 		break;
 	}
 	return REQUEST_ANSWERED;
@@ -133,7 +134,9 @@ request_start(struct http *http, h2o_req_t *req)
 	r->conn = conn_of(req);
 	r->conn->n_requests++;
 	r->conn->endpoint = &http->endpoints->unmatched;
+	access_begin(r->conn);
 	context_request_id(r->conn, req);
+	trace_request(&r->conn->trace, req);
 	if (!head_step(r))
 		return;
 	if (!url_split(req->input.path.base, req->input.path.len, &r->url)) {

@@ -125,7 +125,7 @@ respond_is_framing(const char *name)
 {
 	static const char *const framing[] = {"content-length",
 	    "transfer-encoding", "connection", "keep-alive", "upgrade", "date",
-	    "server", "trailer", "x-request-id"};
+	    "server", "trailer", "x-request-id", "traceparent"};
 
 	for (size_t i = 0; i < sizeof(framing) / sizeof(framing[0]); i++)
 		if (strcasecmp(name, framing[i]) == 0)

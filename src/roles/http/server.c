@@ -355,6 +355,8 @@ server_configure(struct http *http)
 	edge_register(http, path);
 	edge_register(http, &host->fallback_path);
 	refusal_register(&host->fallback_path);
+	access_register(http, path);
+	access_register(http, &host->fallback_path);
 }
 
 void
