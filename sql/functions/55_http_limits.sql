@@ -1,25 +1,27 @@
 -- Rates of routes, answers kept for Idempotency-Key, and the sweep of both.
 -- doc/http.md says what holds.
 
--- The number of the oldest start that is still in the window, of those that
--- the ring knows: they are in order, so log2(count) rows are read.
-create or replace function chimp.http_rate_oldest(rate bigint, starts bigint, count int, since timestamptz)
+-- The number of the oldest start that is still in the window, from `lo` on,
+-- which is no younger. As a rule it is one of the next few; after a pause it is
+-- looked for, as they are in order: log2 of their number.
+create or replace function chimp.http_rate_oldest(rate bigint, lo bigint, starts bigint, count int, since timestamptz)
 returns bigint language plpgsql stable as $$
 declare
-	lo bigint := greatest(starts - count, 0);
-	hi bigint := starts;
-	mid bigint;
+	low bigint := lo;
+	high bigint := starts;
+	n bigint := lo;
 begin
-	while lo < hi loop
-		mid := (lo + hi) / 2;
+	while low < high loop
+		-- What a sweep has taken was old.
 		if coalesce((select s.at from chimp.http_rate_start s
-			where (s.rate_id, s.slot) = (rate, (mid % count)::int)), '-infinity') < since then
-			lo := mid + 1;
+			where (s.rate_id, s.slot) = (rate, (n % count)::int)), '-infinity') < since then
+			low := n + 1;
 		else
-			hi := mid;
+			high := n;
 		end if;
+		n := case when low < lo + 3 then low else (low + high) / 2 end;
 	end loop;
-	return lo;
+	return low;
 end $$;
 
 create or replace function chimp.http_limit(key bytea, count int, window_ms bigint)
@@ -35,10 +37,11 @@ declare
 	now timestamptz;
 begin
 	loop
-		-- What is refused is so for certain, and needs no lock.
-		select * into r from chimp.http_rate o where o.key = $1;
-		select s.at into first_at from chimp.http_rate_start s
-		where (s.rate_id, s.slot) = (r.id, (r.starts % count)::int);
+		-- What is refused is so for certain, and needs no lock. Of one
+		-- snapshot: another one's start may take the slot any moment.
+		select s.at into first_at from chimp.http_rate o
+		join chimp.http_rate_start s on (s.rate_id, s.slot) = (o.id, (o.starts % count)::int)
+		where o.key = $1;
 		now := clock_timestamp();
 		exit when first_at >= now - span;
 		select * into r from chimp.http_rate o where o.key = $1 for update;
@@ -51,12 +54,12 @@ begin
 		now := clock_timestamp();
 		exit when first_at >= now - span;
 
-		first := chimp.http_rate_oldest(r.id, r.starts, count, now - span);
+		first := chimp.http_rate_oldest(r.id, greatest(r.oldest, r.starts + 1 - count), r.starts, count, now - span);
 		first_at := (select s.at from chimp.http_rate_start s
 			where first < r.starts and (s.rate_id, s.slot) = (r.id, (first % count)::int));
 		insert into chimp.http_rate_start as s (rate_id, slot, at) values (r.id, (r.starts % count)::int, now)
 		on conflict on constraint http_rate_start_pkey do update set at = excluded.at;
-		update chimp.http_rate o set starts = o.starts + 1, idle_at = now + span where o.key = $1;
+		update chimp.http_rate o set starts = o.starts + 1, oldest = first, idle_at = now + span where o.key = $1;
 		allowed := true;
 		remaining := count - (r.starts + 1 - first);
 		reset_ms := ceil(extract(epoch from coalesce(first_at, now) + span - now) * 1000);

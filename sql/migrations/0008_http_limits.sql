@@ -7,6 +7,7 @@ create unlogged table chimp.http_rate (
 	key bytea primary key,                   -- sha256 of route, rate and who is counted
 	id bigint not null generated always as identity,
 	starts bigint not null default 0,        -- so far; number n lies in slot n % count
+	oldest bigint not null default 0,        -- those of smaller numbers have left the window
 	idle_at timestamptz not null             -- the newest start has left the window
 ) with (fillfactor = 50);
 comment on table chimp.http_rate is

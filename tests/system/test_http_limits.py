@@ -35,6 +35,7 @@ APP = """
   route "POST /typed" { sql = "t.run"  rate = "1/1h"  rate_by = "arg:user"  args = "user: string?, n: integer?" }
   route "GET /address" { sql = "t.peer"  rate = "1/1h" }
   route "GET /peer" { sql = "t.peer" }
+  route "GET /lots" { sql = "t.peer"  rate = "5000/1h" }
   route "GET /nap" { sql = "t.nap" }
 """
 HTTP_ONLY = {"workers": "", "cron": 0, "subscriber": 0}
@@ -128,6 +129,31 @@ def test_a_rate_is_exact_in_every_window_over_all_processes(serve, start, app, d
             assert answer.headers["RateLimit-Remaining"] == "0"
             assert 1 <= int(answer.headers["Retry-After"]) <= 2
             assert answer.headers["Retry-After"] == answer.headers["RateLimit-Reset"]
+
+
+def test_a_rate_that_is_not_reached_refuses_nobody(serve, database):
+    """However many of one client are counted at the same time."""
+    http = serve(processes=2, http='wait_max = "10s"').http
+    statuses, ends = [], threading.Barrier(8)
+
+    def client():
+        connection = http.connect()
+        ends.wait()
+        for _ in range(150):
+            connection.request("GET", "/lots")
+            answer = connection.getresponse()
+            answer.read()
+            statuses.append(answer.status)
+        connection.close()
+
+    clients = [threading.Thread(target=client) for _ in range(8)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    assert statuses == [200] * 1200, set(statuses)
+    assert database.value("select starts from chimp.http_rate") == 1200
+    assert http.get("/lots").headers["RateLimit-Remaining"] == "3799"
 
 
 def test_a_refused_one_may_come_again_when_retry_after_is_over(serve, figure):
@@ -264,7 +290,7 @@ def test_what_remains_is_what_a_count_says(database):
 
 
 def test_a_large_rate_reads_few_rows(database):
-    """Some 17 of a ring of 100,000, and two writes."""
+    """Some 20 of a ring of 100,000, though its last start was long ago."""
     database.rows("""
         insert into chimp.http_rate (key, starts, idle_at) values ('k', 150000, clock_timestamp());
         insert into chimp.http_rate_start
