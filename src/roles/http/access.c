@@ -3,7 +3,6 @@
  */
 #include "roles/http/access.h"
 
-#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,25 +40,6 @@ access_called(struct conn *conn, int64_t begun_us, int64_t granted_us)
 
 /* --- a line --- */
 
-/* Once for a connection. */
-static const char *
-access_peer(struct conn *conn, h2o_req_t *req)
-{
-	struct sockaddr_storage peer;
-	struct sockaddr *sa = (struct sockaddr *)&peer;
-	char *host = conn->access.peer;
-	socklen_t n;
-
-	if (host[0] != '\0')
-		return host;
-	n = req->conn->callbacks->get_peername(req->conn, sa);
-	if (n == 0 || (sa->sa_family != AF_INET && sa->sa_family != AF_INET6) ||
-	    getnameinfo(sa, n, host, sizeof(conn->access.peer), NULL, 0,
-		NI_NUMERICHOST) != 0)
-		strcpy(host, "unix");
-	return host;
-}
-
 static struct access_text
 access_header(h2o_req_t *req, const h2o_token_t *token)
 {
@@ -89,7 +69,8 @@ access_fill(struct access_line *line, struct conn *conn, h2o_req_t *req,
 	const struct access *a = &conn->access;
 	bool begun = a->begun_us != 0;
 
-	line->remote = access_peer(conn, req);
+	peer_text(&conn->client, conn->access.peer);
+	line->remote = conn->access.peer;
 	line->method =
 	    (struct access_text){req->input.method.base, req->input.method.len};
 	line->path = access_path(req);

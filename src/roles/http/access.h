@@ -7,11 +7,11 @@
 #define CHIMP_HTTP_ACCESS_H
 
 #include <h2o.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "roles/http/access_out.h"
+#include "roles/http/peer.h"
 
 struct conn;
 struct err;
@@ -22,7 +22,7 @@ struct access {
 	int64_t begun_us; /* CLOCK_MONOTONIC; 0 = there is none */
 	int64_t queue_us; /* waiting for a connection; -1 = did not */
 	int64_t database_us;
-	char peer[INET6_ADDRSTRLEN]; /* of the connection; "" = not asked yet */
+	char peer[PEER_TEXT_BYTES]; /* the client of the last line */
 };
 
 /* What the role has of it. */

@@ -87,7 +87,7 @@ conn_new(struct http *http, h2o_accept_ctx_t *accept, h2o_socket_t *sock,
 
 	conn->http = http;
 	conn->sock = sock;
-	conn->peer = *peer;
+	conn->peer = conn->client = *peer;
 	conn->counted = counted;
 	conn->endpoint = &http->endpoints->unmatched;
 	conn->since_ms = clock_mono_ms();
