@@ -71,7 +71,7 @@ def post(http, path, key, body=None, **headers):
 
 def parts(answer):
     """All of an answer but what belongs to the message."""
-    own = ("date", "x-request-id", "connection", "idempotency-replayed")
+    own = ("date", "x-request-id", "traceparent", "connection", "idempotency-replayed")
     return (answer.status, answer.body,
             sorted((k.lower(), v) for k, v in answer.headers.items() if k.lower() not in own))
 
