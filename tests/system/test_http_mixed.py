@@ -13,7 +13,7 @@ from harness.http import read_all, status_of
 from harness.settings import long_or_short
 from harness.wait import until
 
-SECONDS = long_or_short(1800, 30)
+SECONDS = long_or_short(1800, 20)
 CLIENTS = 12
 
 SCHEMA = """
