@@ -12,7 +12,8 @@
 enum {
 	LINE_SLOW_MS = 100, /* longer ones are slow */
 	LINE_WEIGHT = 8,    /* of the past in the average */
-	LINE_PACE_WEIGHT = 64
+	LINE_PACE_WEIGHT = 64,
+	LINE_SHORT = 64 /* nobody is refused whatever its pace was lately */
 };
 
 /* The share of `max` connections that slow calls may hold. */
@@ -137,7 +138,8 @@ line_is_hopeless(struct http *http, bool sharer)
 	/* What a rush has taught is forgotten when it is over. */
 	if (waiting == 0)
 		pace->gap_us -= pace->gap_us / LINE_PACE_WEIGHT;
-	return waiting * pace->gap_us > (double)http->conf->wait_max_ms * 500;
+	return waiting > LINE_SHORT &&
+	       waiting * pace->gap_us > (double)http->conf->wait_max_ms * 500;
 }
 
 /* --- places --- */
