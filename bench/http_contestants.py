@@ -23,10 +23,12 @@ APP = """
 app "bench" {
   migrations = "migrations"
   action "getItem"    { sql = "bench.get_item"  args = "id: integer"  readonly = true }
+  action "getReport"  { sql = "bench.get_report"  args = "id: integer"  readonly = true }
   action "createNote" { sql = "bench.create_note"  args = "n: integer, text: string(1..200)" }
   action "wait"       { sql = "bench.wait" }
   action "waitRead"   { sql = "bench.wait"  readonly = true }
   route "GET /items/{id}" { action = "getItem" }
+  route "GET /reports/{id}" { action = "getReport" }
   route "POST /notes"     { action = "createNote"  status = 201 }
   route "GET /wait"       { action = "wait" }
   route "GET /wait-read"  { action = "waitRead" }
@@ -66,6 +68,9 @@ class Http(Chimpd):
 
     def reads(self):
         return Requests("/items/{}", self.item, ids=ITEMS)
+
+    def reports(self):
+        return Requests("/reports/{}", self.item, ids=ITEMS)
 
     def writes(self, first=FIRST_NOTE):
         return Requests("/notes", self.note, "POST", NOTE % "{}", first=first)

@@ -108,7 +108,7 @@ def overload(bench):
 
     def work(ours):
         ours.settle()
-        reads = ours.reads()
+        reads = ours.reports()
         peak = load(binary, ours.listen, reads, CONNECTIONS, 1,
                     bench.args.seconds)[1]
         peak = answered(peak)["good"] / peak["seconds"]
