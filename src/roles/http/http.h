@@ -108,6 +108,7 @@ struct http {
 	int n_held;          /* of those waiting: kept back by line.c */
 	int n_slow;          /* of those waiting: slow, in the pool's line */
 	int n_sharers;       /* of those waiting: they would share */
+	int n_room;          /* of those: they wait for nothing else */
 	struct line_pace pace[2]; /* of those that share, and do not */
 	struct loop_timer wait_timer;
 

@@ -111,7 +111,7 @@ line_waiting(const struct http *http, bool sharer)
 	if (sharer)
 		return http->n_sharers;
 	pg_pool_stats(http->pool, &stats);
-	return http->n_held + stats.waiting - http->n_sharers;
+	return http->n_held + stats.waiting - (http->n_sharers - http->n_room);
 }
 
 /* One has left the line for a link. */
@@ -153,9 +153,11 @@ line_set_place(struct call *call, enum line_place place)
 	http->n_held += (place == LINE_HELD) - (t->place == LINE_HELD);
 	if (t->sharer)
 		http->n_sharers--;
-	t->sharer = place == LINE_POOL && share_wants(call);
+	t->sharer =
+	    place == LINE_ROOM || (place == LINE_POOL && share_wants(call));
 	if (t->sharer)
 		http->n_sharers++;
+	http->n_room += (place == LINE_ROOM) - (t->place == LINE_ROOM);
 	if (t->place == LINE_POOL && t->slow)
 		http->n_slow--;
 	t->slow = line_is_slow(call->endpoint);
@@ -165,8 +167,9 @@ line_set_place(struct call *call, enum line_place place)
 		limit_counting(call);
 	else if (place == LINE_NONE)
 		limit_counted(call);
-	/* A held one that goes on to the pool's line keeps its turn. */
-	if (t->place == LINE_HELD && place == LINE_POOL) {
+	/* Whoever goes on to the pool's line keeps its turn. */
+	if ((t->place == LINE_HELD || t->place == LINE_ROOM) &&
+	    place == LINE_POOL) {
 		t->place = place;
 		return;
 	}
@@ -179,6 +182,8 @@ line_set_place(struct call *call, enum line_place place)
 		list_append(&http->waiting, &t->node);
 }
 
+static void line_enter_pool(struct call *call);
+
 /* There may be room on a shared link: for whoever has waited longest. */
 static void
 line_fill_shares(struct http *http)
@@ -190,14 +195,40 @@ line_fill_shares(struct http *http)
 	LIST_FOREACH_SAFE (n, next, &http->waiting) {
 		struct call *call = line_call(n);
 
-		if (!call->ticket.sharer)
+		if (!call->ticket.sharer || !share_wants(call))
 			continue;
 		if (!share_join(call))
 			return;
 		line_moved(http, true);
-		pg_pool_cancel(http->pool, &call->ticket.waiter);
+		if (call->ticket.place == LINE_POOL)
+			pg_pool_cancel(http->pool, &call->ticket.waiter);
 		line_set_place(call, LINE_RUNNING);
 		call_granted(call, call->share->link);
+	}
+}
+
+/* Of those that wait for room on a shared link, the next that goes on to the
+ * pool's line: the first of all, or any that would not share any longer. */
+static struct call *
+line_next_room(struct http *http, bool first)
+{
+	struct list *n;
+
+	LIST_FOREACH (n, &http->waiting)
+		if (line_call(n)->ticket.place == LINE_ROOM &&
+		    (first || !share_wants(line_call(n))))
+			return line_call(n);
+	return NULL;
+}
+
+static void
+line_end_room(struct http *http)
+{
+	struct call *call = line_next_room(http, !share_is_full(http));
+
+	while (call != NULL) {
+		line_enter_pool(call);
+		call = line_next_room(http, false);
 	}
 }
 
@@ -254,6 +285,9 @@ line_join(struct call *call)
 		return;
 	if (line_is_hopeless(http, sharer))
 		call_refused(call, "too many requests wait already");
+	else if (sharer && share_is_full(http) &&
+		 http->n_room < http->conf->max_requests_waiting)
+		line_set_place(call, LINE_ROOM);
 	else if (sharer || line_may_run(call))
 		line_enter_pool(call);
 	else if (http->n_held < http->conf->max_requests_waiting)
@@ -268,8 +302,8 @@ line_join(struct call *call)
 void
 line_leave(struct call *call)
 {
-	assert(
-	    call->ticket.place == LINE_POOL || call->ticket.place == LINE_HELD);
+	assert(call->ticket.place != LINE_NONE &&
+	       call->ticket.place != LINE_RUNNING);
 	if (call->ticket.place == LINE_POOL)
 		pg_pool_cancel(call->http->pool, &call->ticket.waiter);
 	line_set_place(call, LINE_NONE);
@@ -314,6 +348,8 @@ line_release(struct call *call)
 		return;
 	}
 	pg_pool_release(http->pool, link);
+	if (http->n_room > 0)
+		line_end_room(http);
 	line_go_on(http);
 }
 

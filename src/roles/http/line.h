@@ -19,6 +19,7 @@ enum line_place {
 	LINE_NONE,
 	LINE_HELD,   /* kept back */
 	LINE_POOL,   /* in the pool's line */
+	LINE_ROOM,   /* waits for room on a shared link */
 	LINE_RUNNING /* has a link */
 };
 

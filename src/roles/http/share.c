@@ -10,8 +10,8 @@
 #include "roles/http/call.h"
 
 enum {
-	SHARE_FAST_MS = 5,   /* endpoints whose calls take less on average */
-	SHARE_STUCK_MS = 20, /* nobody waits behind one that takes so long */
+	SHARE_FAST_MS = 10,  /* endpoints whose calls take less on average */
+	SHARE_STUCK_MS = 50, /* nobody waits behind one that takes so long */
 	SHARE_ENOUGH = 4,    /* calls on each link before another is taken */
 	SHARE_DEPTH = 32,    /* and at most */
 	SHARE_AGE_MS = 10000 /* then the pool looks at the link */
@@ -27,21 +27,53 @@ share_wants(const struct call *call)
 	       e->run_ms < SHARE_FAST_MS;
 }
 
-/* Half of the pool: the others have links of their own. */
+/* A quarter of the pool: each of them keeps a server process busy all the time,
+ * and more of those than processors only take them from us. */
 static int
 share_max(const struct http *http)
 {
-	int max = (int)http->child->birth->conf->database.pool_max / 2;
+	int max = (int)http->child->birth->conf->database.pool_max / 4;
 
 	return max > 0 ? max : 1;
 }
 
 static bool
-share_has_room(const struct share *s, int64_t now)
+share_is_open(const struct share *s, int64_t now)
 {
-	return !s->closed && s->n < SHARE_DEPTH && pg_link_ready(s->link) &&
+	return !s->closed && pg_link_ready(s->link) &&
 	       now - s->since_ms < SHARE_AGE_MS &&
 	       now - s->moved_ms < SHARE_STUCK_MS;
+}
+
+/* Of those that would share, how many have a link alone or wait for one. */
+static int
+share_lone(struct http *http)
+{
+	int count = http->n_sharers - http->n_room;
+	struct list *n;
+
+	LIST_FOREACH (n, &http->running) {
+		const struct call *call =
+		    LIST_ENTRY(n, struct call, ticket.node);
+
+		count += call->share == NULL && call->endpoint->readonly;
+	}
+	return count;
+}
+
+bool
+share_is_full(struct http *http)
+{
+	int64_t now = clock_mono_ms();
+	struct list *n;
+
+	if (http->n_shares < share_max(http) ||
+	    share_lone(http) < share_max(http))
+		return false;
+	LIST_FOREACH (n, &http->shares)
+		if (!share_is_open(LIST_ENTRY(n, struct share, node), now))
+			return false;
+	return true;
 }
 
 /* The one with the fewest calls; NULL if none has room. */
@@ -55,7 +87,7 @@ share_find(struct http *http)
 	LIST_FOREACH (n, &http->shares) {
 		struct share *s = LIST_ENTRY(n, struct share, node);
 
-		if (share_has_room(s, now) &&
+		if (s->n < SHARE_DEPTH && share_is_open(s, now) &&
 		    (found == NULL || s->n < found->n))
 			found = s;
 	}

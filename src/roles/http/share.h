@@ -23,6 +23,10 @@ struct share {
 /* Whether a call would share a link with others. */
 bool share_wants(const struct call *call);
 
+/* As many links as readonly calls may have are at work for them, shared or not,
+ * and nothing is wrong but that the shared ones have their fill. */
+bool share_is_full(struct http *http);
+
 /* Join calls that are at work already. False: it needs a link of the pool. */
 bool share_join(struct call *call);
 
