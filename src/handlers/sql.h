@@ -22,9 +22,9 @@ struct pg_stmt *sql_handler_action(const char *function, bool readonly);
 
 /* The same under a key: runs F($1) and keeps its answer, or gives the answer
  * that is kept, all in one transaction. Parameters: input, request, key,
- * fingerprint, retention in milliseconds, HTTP status of a result, trace. Columns: the
- * result, the setting chimp.response, and the status of an answer that was kept
- * (NULL: F has run). */
+ * fingerprint, retention in milliseconds, HTTP status of a result, trace.
+ * Columns: the result, the setting chimp.response, and the status of an answer
+ * that was kept (NULL: F has run). */
 struct pg_stmt *sql_handler_guarded(const char *function);
 
 /* select chimp.job_done(job, token, F(payload)) from chimp.job_begin(job,

@@ -110,8 +110,8 @@ struct conf_http {
 	bool security_headers;
 	int64_t hsts_ms; /* Strict-Transport-Security; 0 = none */
 	struct conf_cors cors;
-	char *access_log;             /* "off" "text" "json" */
-	char *access_log_file;        /* "" = stderr */
+	char *access_log;      /* "off" "text" "json" */
+	char *access_log_file; /* "" = stderr */
 	struct conf_recycle recycle;
 };
 
