@@ -185,3 +185,30 @@ def test_clients_that_leave_during_a_long_query_free_its_connections(serve, data
         assert daemon.http.get("/nap?seconds=0").status == 200
     assert database.value("select count(*) from t.wrote") == 100
     figure(f"{clients} clients left: 95 % of {held} connections are free", watch.ms, "ms", 1000)
+
+
+def test_g40_whoever_would_wait_too_long_is_refused_at_once(serve, figure):
+    """150 clients of a route that does 50 calls a second on the only connection."""
+    daemon = serve(pool_max=1, http='wait_max = "1s"')
+    end = time.monotonic() + 4
+    early, served = [], []
+
+    def client():
+        while time.monotonic() < end:
+            with Stopwatch() as watch:
+                answer = daemon.http.get("/nap?seconds=0.02")
+            if answer.status == 200:
+                served.append(watch.ms)
+            elif "wait already" in answer.json["detail"]:
+                assert answer.headers["Retry-After"] == "1"
+                early.append(watch.ms)
+                time.sleep(0.2)
+
+    threads = [threading.Thread(target=client) for _ in range(150)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(early) > 10 and len(served) > 50
+    figure(f"refused at once, the median of {len(early)}", sorted(early)[len(early) // 2],
+           "ms", 50)

@@ -180,11 +180,10 @@ struct conf_route {
 };
 
 /* Files that are answered where no route is. */
-struct conf_static {  /* static "/prefix" { ... } */
-	char *prefix; /* "/" or "/a/b" */
-	char *dir;    /* absolute once parsed */
-	char
-	    *fallback; /* file in dir for pages that are not there; "" = none */
+struct conf_static {    /* static "/prefix" { ... } */
+	char *prefix;   /* "/" or "/a/b" */
+	char *dir;      /* absolute once parsed */
+	char *fallback; /* file in dir for missing pages; "" = none */
 	int64_t max_age_ms;
 };
 

@@ -62,8 +62,8 @@ struct lane_claim {
 	const char *subscription;
 	int number;
 	int batch;
-	int64_t
-	    retry_ms; /* until its next event, which failed, is tried again */
+	/* Until its next event, which failed, is tried again. */
+	int64_t retry_ms;
 	const struct pg_stmt *deliver;
 	const struct pg_stmt *handler;
 };
