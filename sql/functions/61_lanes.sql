@@ -55,9 +55,10 @@ end $$;
 comment on function chimp.lanes_retire() is
 	'Delete the lanes of a former number of lanes when all of them are at their end.';
 
+drop function if exists chimp.lanes_claim(uuid, bigint[]);
 create or replace function chimp.lanes_claim(process uuid, idle bigint[])
 returns table (lane bigint, epoch bigint, subscription text, number int, handler text, batch int,
-	subscription_id bigint, retry_ms bigint)
+	subscription_id bigint, retry_ms bigint, tick bigint, event_id bigint, owned int)
 language plpgsql as $$
 declare
 	members int;
@@ -95,8 +96,10 @@ begin
 	end if;
 	return query
 	select l.id, l.epoch, s.name, l.number, s.handler, s.batch, s.id,
-		greatest(0, ceil(extract(epoch from l.retry_at - clock_timestamp()) * 1000))::bigint
+		greatest(0, ceil(extract(epoch from l.retry_at - clock_timestamp()) * 1000))::bigint,
+		c.tick, c.event_id, (count(*) over (partition by s.id))::int
 	from chimp.lanes_open() l join chimp.subscription s on s.id = l.subscription_id
+	cross join lateral chimp.lane_position(l.id) c
 	where l.process_id = $1 and l.paused_at is null and s.paused_at is null;
 end $$;
 comment on function chimp.lanes_claim(uuid, bigint[]) is
@@ -150,8 +153,30 @@ end $$;
 comment on function chimp.lane_open(bigint, bigint) is
 	'A lane that this owner may work at, its position, and the newest tick for it; no row while it is paused or waits for a retry. CH001: the epoch is not current.';
 
+create or replace function chimp.lanes_at(l chimp.lane, at chimp.lane_cursor, lanes bigint[], epochs bigint[])
+returns table (seqs bigint[], numbers int[])
+language plpgsql rows 1
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off set plan_cache_mode = force_generic_plan as $$
+begin
+	select array_agg(c.seq order by u.n), array_agg(o.number) into seqs, numbers
+	from unnest(lanes, epochs) with ordinality u (lane, epoch, n)
+	cross join lateral (select * from chimp.lane p where p.id = u.lane offset 0) o
+	cross join lateral (select * from chimp.lane_cursor p where p.lane_id = u.lane order by p.seq desc limit 1) c
+	where o.epoch = u.epoch and o.process_id is not null and o.paused_at is null
+	and o.attempts = 0 and not o.replays and o.until_tick is null
+	and (o.subscription_id, o.generation) = (l.subscription_id, l.generation)
+	and (c.tick, c.event_id) = (at.tick, at.event_id);
+	if cardinality(numbers) = cardinality(lanes) then
+		return next;
+	end if;
+end $$;
+comment on function chimp.lanes_at(chimp.lane, chimp.lane_cursor, bigint[], bigint[]) is
+	'The numbers of lanes of one subscription that stand at one position, and the numbers of their positions; no row unless all of them do, and none has anything to do but the next events.';
+
+drop function if exists chimp.lane_events(chimp.lane, chimp.subscription, bigint, bigint, bigint, int);
 create or replace function chimp.lane_events(l chimp.lane, s chimp.subscription, after_tick bigint,
-	after_id bigint, newest bigint, max_rows int)
+	after_id bigint, newest bigint, max_rows int, numbers int[] default null)
 returns table (tick bigint, id bigint, event jsonb, published_at timestamptz)
 language plpgsql rows 32
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
@@ -164,7 +189,9 @@ declare
 	only_key text := s.key;
 	condition jsonpath := s.condition;
 	lanes int := l.lanes;
-	number int := l.number;
+	lane_numbers int[] := coalesce(numbers, array[l.number]);
+	-- Of its only lane it has all.
+	whole boolean := l.lanes = 1;
 	-- Partitions that they lie in; one that is not needed (0) is not opened.
 	rings int := 30;
 	r1 smallint;
@@ -199,7 +226,7 @@ begin
 		and o.id > k.done and o.id >= k.first_id and o.id <= k.last_id
 		and (o.xid >= k.begun) is true -- not by the index of xids
 		and (o.xid < k.settled or pg_visible_in_snapshot(o.xid, k.snapshot))
-		and chimp.event_lane(o.id, o.key, lanes) = number
+		and (whole or chimp.event_lane(o.id, o.key, lanes) = any(lane_numbers))
 		and chimp.event_wanted(pattern, only_key, condition, o.name, o.key, o.payload)
 		order by o.id limit max_rows)
 		union all
@@ -209,7 +236,7 @@ begin
 			select o.id, o.name, o.key, o.payload, o.published_at, o.trace from chimp.event o
 			where (o.ring = r1 or o.ring = r2 or o.ring = r3 or o.ring = r4)
 			and o.xid = x.xid and o.id > k.done
-			and chimp.event_lane(o.id, o.key, lanes) = number
+			and (whole or chimp.event_lane(o.id, o.key, lanes) = any(lane_numbers))
 			and chimp.event_wanted(pattern, only_key, condition, o.name, o.key, o.payload)
 			order by o.id limit max_rows) o
 		where pg_visible_in_snapshot(x.xid, k.snapshot))
@@ -223,8 +250,8 @@ begin
 		perform chimp.stale('lane', l.id, l.epoch);
 	end if;
 end $$;
-comment on function chimp.lane_events(chimp.lane, chimp.subscription, bigint, bigint, bigint, int) is
-	'The events of a lane behind a position and up to tick `newest`, in the order of the stream.';
+comment on function chimp.lane_events(chimp.lane, chimp.subscription, bigint, bigint, bigint, int, int[]) is
+	'The events of a lane, or of all lanes with these numbers, behind a position and up to tick `newest`, in the order of the stream.';
 
 -- Moving ------------------------------------------------------------------------------
 
@@ -251,6 +278,36 @@ begin
 end $$;
 comment on function chimp.lane_move(chimp.lane, bigint, bigint, bigint) is
 	'Move a lane from position number seq, in the transaction of the handlers. CH001: another has moved it, or owns it.';
+
+create or replace function chimp.lanes_move(l chimp.lane, lanes bigint[], epochs bigint[], seqs bigint[],
+	tick bigint, event_id bigint) returns void
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+set jit = off set plan_cache_mode = force_generic_plan as $$
+declare
+	moved int;
+begin
+	if cardinality(lanes) = 1 then
+		perform chimp.lane_move(l, seqs[1], tick, event_id);
+		return;
+	end if;
+	insert into chimp.lane_cursor (lane_id, seq, tick, event_id)
+	select o.id, u.seq + 1, $5, $6
+	from unnest(lanes, epochs, seqs) u (lane, epoch, seq)
+	cross join lateral (select * from chimp.lane p where p.id = u.lane offset 0) o
+	where o.epoch = u.epoch and o.process_id is not null and o.paused_at is null
+	order by o.id
+	on conflict do nothing;
+	get diagnostics moved = row_count;
+	if moved < cardinality(lanes) then
+		perform chimp.stale('lane', l.id, l.epoch);
+	end if;
+	delete from chimp.lane_cursor o
+	using unnest(lanes, seqs) u (lane, seq)
+	where u.seq % 64 = 0 and o.lane_id = u.lane and o.seq > u.seq - 1024 and o.seq <= u.seq - 64;
+end $$;
+comment on function chimp.lanes_move(chimp.lane, bigint[], bigint[], bigint[], bigint, bigint) is
+	'Move lanes that chimp.lanes_at has given, all to one position, as chimp.lane_move does one.';
 
 create or replace function chimp.lanes_skip(lanes bigint[], epochs bigint[], ticks bigint[]) returns void
 language plpgsql as $$

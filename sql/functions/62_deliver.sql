@@ -1,22 +1,10 @@
 -- Deliver: handlers, all that they write and the move of the lane are one
 -- transaction. Several events in one (chimp.deliver_ID, made for each
--- subscription), each under a savepoint of its own; where that fails, one by one
--- (lane_read, lane_advance, lane_fail).
+-- subscription), each under a savepoint of its own, also of several lanes that
+-- stand at one position: what is read is looked through once, not once for each
+-- lane. Where that fails, one by one (lane_read, lane_advance, lane_fail).
 
 -- Several events ------------------------------------------------------------------
-
-create or replace function chimp.lane_end(l chimp.lane, at chimp.lane_cursor, newest bigint, last_tick bigint,
-	last_id bigint, more boolean) returns void
-language plpgsql as $$
-begin
-	if not more then
-		last_tick := newest;             -- all of it is handled
-		last_id := 9223372036854775807;
-	end if;
-	if (last_tick, last_id) > (at.tick, at.event_id) then
-		perform chimp.lane_move(l, at.seq, last_tick, last_id);
-	end if;
-end $$;
 
 create or replace function chimp.replay_failed(subscription bigint, event bigint, message text, sqlstate text)
 returns void language sql as $$
@@ -76,20 +64,28 @@ declare
 				end if;
 			end if;
 $part$;
+	-- One by one they go through in the order of the stream; in arrays too, each
+	-- up to batch.
 	work text := case s.mode when 'batch' then format($part$
-	select count(*), jsonb_agg(x.event order by x.tick, x.id), max(x.tick), max(x.id) filter (where x.last)
-	into n, events, at_tick, at_id
-	from (select o.*, row_number() over (order by o.tick desc, o.id desc) = 1 as last
-		from chimp.lane_events(w.l, w.s, (w.at).tick, (w.at).event_id, w.newest, (w.s).batch) o) x;
-	more := n = (w.s).batch;
-	if n > 0 then
-		result := %s(events);
+	for e in
+		select count(*)::int as n, jsonb_agg(x.event order by x.nr) as events,
+			max(x.tick) as tick, (array_agg(x.id order by x.nr desc))[1] as id
+		from (select o.*, row_number() over (order by o.tick, o.id) as nr
+			from chimp.lane_events(w.l, w.s, (w.at).tick, (w.at).event_id, w.newest, most, numbers) o) x
+		group by (x.nr - 1) / (w.s).batch order by 3, 4
+	loop
+		n := n + e.n;
+		exit when handled > 0 and clock_timestamp() > begun + budget;
+		result := %s(e.events);
 		reset role;
+		tick := e.tick;
+		event_id := e.id;
 		handled := n;
-	end if;
+	end loop;
+	more := n > handled or n = most;
 $part$, name) else format($part$
 	for e in
-		select * from chimp.lane_events(w.l, w.s, (w.at).tick, (w.at).event_id, w.newest, (w.s).batch)
+		select * from chimp.lane_events(w.l, w.s, (w.at).tick, (w.at).event_id, w.newest, most, numbers)
 	loop
 		n := n + 1;
 		exit when handled > 0 and clock_timestamp() > begun + budget;
@@ -99,8 +95,8 @@ $part$, name) else format($part$
 			end if;
 			result := %s(%s);
 %s
-			at_tick := e.tick;
-			at_id := e.id;
+			tick := e.tick;
+			event_id := e.id;
 			handled := handled + 1;
 		exception
 			when transaction_rollback or query_canceled or lock_not_available
@@ -108,12 +104,12 @@ $part$, name) else format($part$
 				raise;
 			when others then
 				-- It is run alone, where it fails as it does or not at all.
-				alone := true;
+				alone := chimp.event_lane(e.id, e.event ->> 'key', (w.l).lanes);
 		end;
 		unlocked := pg_advisory_unlock_all() is null;
-		exit when alone;
+		exit when alone is not null;
 	end loop;
-	more := alone or n > handled or n = (w.s).batch;
+	more := n > handled or n = most;
 $part$, name, one, clean) end;
 	body text := format($body$
 declare
@@ -121,24 +117,36 @@ declare
 	e record;
 	begun timestamptz := clock_timestamp();
 	event jsonb;
-	events jsonb;
 	result jsonb;
 	unlocked boolean;
 	n int := 0;
-	at_tick bigint;
-	at_id bigint;
+	most int;
+	numbers int[];
+	seqs bigint[];
 begin
 	handled := 0;
 	more := false;
-	alone := false;
 	waits := false;
 	perform chimp.session_reset();
-	select * into w from chimp.lane_open(lane, epoch);
+	select * into w from chimp.lane_open(lanes[1], epochs[1]);
 	if not found then
 		waits := true;                   -- and has not been looked through
 		return next;
 		return;
 	end if;
+	numbers := array[(w.l).number];
+	seqs := array[(w.at).seq];
+	if cardinality(lanes) > 1 then
+		select a.seqs, a.numbers into seqs, numbers from chimp.lanes_at(w.l, w.at, lanes, epochs) a;
+		if not found then
+			waits := true;
+			return next;
+			return;
+		end if;
+	end if;
+	most := (w.s).batch * cardinality(lanes);
+	tick := (w.at).tick;
+	event_id := (w.at).event_id;
 	if (w.l).replays then
 		for e in select * from chimp.replays(w.l) loop
 			begin
@@ -160,7 +168,13 @@ begin
 		end if;
 	end if;
 %s
-	perform chimp.lane_end(w.l, w.at, w.newest, coalesce(at_tick, (w.at).tick), coalesce(at_id, (w.at).event_id), more);
+	if not more then
+		tick := w.newest;                -- all of it is handled
+		event_id := 9223372036854775807;
+	end if;
+	if (tick, event_id) > ((w.at).tick, (w.at).event_id) then
+		perform chimp.lanes_move(w.l, lanes, epochs, seqs, tick, event_id);
+	end if;
 	return next;
 end $body$, name, one, work);
 begin
@@ -169,21 +183,22 @@ begin
 	end if;
 	-- Not at every start of a node: it has all sessions plan anew.
 	if body = (select p.prosrc from pg_proc p
-		where p.oid = to_regprocedure(format('chimp.deliver_%s(bigint, bigint, interval)', s.id))) then
+		where p.oid = to_regprocedure(format('chimp.deliver_%s(bigint[], bigint[], interval)', s.id))) then
 		return;
 	end if;
 	-- An earlier version's may return something else.
 	execute format('drop function if exists chimp.deliver_%s(bigint, bigint, interval)', s.id);
+	execute format('drop function if exists chimp.deliver_%s(bigint[], bigint[], interval)', s.id);
 	execute format('create function chimp.deliver_%s'
-		'(lane bigint, epoch bigint, budget interval default ''20 ms'')'
-		' returns table (handled int, more boolean, alone boolean, waits boolean)'
-		' language plpgsql as %L', s.id, body);
-	execute format('comment on function chimp.deliver_%s(bigint, bigint, interval) is %L', s.id,
-		format('Runs the next events of a lane of subscription "%s" (%s) in one transaction; after budget none begins but the first.',
+		'(lanes bigint[], epochs bigint[], budget interval default ''20 ms'')'
+		' returns table (handled int, more boolean, alone int, waits boolean, tick bigint, event_id bigint)'
+		' language plpgsql as %L', s.id, E'\n#variable_conflict use_column' || body);
+	execute format('comment on function chimp.deliver_%s(bigint[], bigint[], interval) is %L', s.id,
+		format('Runs the next events of lanes of subscription "%s" (%s) in one transaction; after budget none begins but the first.',
 			s.name, s.handler));
 end $make$;
 comment on function chimp.subscription_make_run(chimp.subscription) is
-	'Make chimp.deliver_ID, which runs the next events of a lane of this subscription in one transaction. It returns how many, whether there are more, whether the next one is to be run alone, and whether the lane waits, paused or for a retry, with nothing said about what is in it.';
+	'Make chimp.deliver_ID, which runs the next events of lanes of this subscription in one transaction: of one, or of several that stand at one position. It returns how many, whether there are more, the number of the lane whose next event is to be run alone, and where the lanes are then; or that they wait, with nothing said about what is in them: one is paused or waits for a retry, or several are not to be run together.';
 
 -- One by one ----------------------------------------------------------------------
 
@@ -203,8 +218,8 @@ begin
 	from chimp.lane_events(w.l, w.s, (w.at).tick, (w.at).event_id, w.newest, $3) e
 	window o as (order by e.tick, e.id)
 	order by e.tick, e.id;
-	if not found then
-		perform chimp.lane_end(w.l, w.at, w.newest, null, null, false);
+	if not found and (w.newest, 9223372036854775807) > ((w.at).tick, (w.at).event_id) then
+		perform chimp.lane_move(w.l, (w.at).seq, w.newest, 9223372036854775807);
 	end if;
 end $$;
 comment on function chimp.lane_read(bigint, bigint, int) is

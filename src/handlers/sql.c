@@ -159,8 +159,8 @@ sql_handler_deliver(const char *subscription_id)
 		return NULL;
 	stmt = mem_zalloc(sizeof(*stmt));
 	stmt->name = mem_printf("deliver %s", subscription_id);
-	stmt->sql = mem_printf("select handled, more, alone, waits"
-			       " from chimp.deliver_%s($1, $2)",
+	stmt->sql = mem_printf("select handled, more, alone, waits,"
+			       " tick, event_id from chimp.deliver_%s($1, $2)",
 	    subscription_id);
 	stmt->n_params = 2;
 	return stmt;

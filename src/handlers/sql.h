@@ -44,9 +44,10 @@ struct pg_stmt *sql_handler_group(const char *queue_id);
  * epoch, from_tick, from_id, tick, id, event. NULL if it is no valid name. */
 struct pg_stmt *sql_handler_event(const char *function);
 
-/* select ... from chimp.deliver_ID(lane, epoch), which the database made for
- * the subscription with this id: it handles a lane's next events in one
- * transaction. Parameters: lane, epoch. Columns: handled, more, alone, waits.
+/* select ... from chimp.deliver_ID(lanes, epochs), which the database made for
+ * the subscription with this id: it handles the next events of lanes in one
+ * transaction. Parameters: arrays of lanes and their epochs. Columns: handled,
+ * more, alone, waits, tick, event_id.
  * NULL if it is no number. */
 struct pg_stmt *sql_handler_deliver(const char *subscription_id);
 

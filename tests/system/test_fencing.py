@@ -319,7 +319,7 @@ class Lane:
               workers="", cron=0, subscriber=0)
         self.database = database
         self.id = database.value("select id from chimp.lane")
-        self.deliver = "select handled from chimp.deliver_%d(%%s, %%s, '1 min')" % database.value(
+        self.deliver = "select handled from chimp.deliver_%d(array[%%s]::bigint[], array[%%s]::bigint[], '1 min')" % database.value(
             "select id from chimp.subscription")
         self.owners = [register(database, "subscriber") for _ in range(2)]
         self.events = [database.value("select chimp.publish('e', '{}')") for _ in range(3)]

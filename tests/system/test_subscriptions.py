@@ -418,7 +418,8 @@ class Lane:
 
     def deliver(self):
         """(handled, more, alone)"""
-        return rows(self.connection, f"select handled, more, alone from chimp.deliver_{self.id}(%s, %s, '1 min')",
+        return rows(self.connection, "select handled, more, alone is not null"
+                    f" from chimp.deliver_{self.id}(array[%s]::bigint[], array[%s]::bigint[], '1 min')",
                     self.lane, self.epoch)[0]
 
     def alone(self):

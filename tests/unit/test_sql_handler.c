@@ -88,8 +88,9 @@ START_TEST(test_statements)
 	ck_assert_ptr_null(action);
 	sql_handler_free(&action);
 	sql_handler_free(&job);
-	ck_assert_str_eq(deliver->sql, "select handled, more, alone, waits"
-				       " from chimp.deliver_9($1, $2)");
+	ck_assert_str_eq(deliver->sql,
+	    "select handled, more, alone, waits,"
+	    " tick, event_id from chimp.deliver_9($1, $2)");
 	ck_assert_int_eq(deliver->n_params, 2);
 	ck_assert_ptr_null(sql_handler_deliver(""));
 	ck_assert_ptr_null(sql_handler_deliver("9; drop"));

@@ -24,7 +24,8 @@
 
 static const struct pg_stmt claim_stmt = {"lanes_claim",
     "select lane, epoch, subscription, number, handler, batch, "
-    "subscription_id, retry_ms from chimp.lanes_claim($1, $2)",
+    "subscription_id, retry_ms, tick, event_id, owned "
+    "from chimp.lanes_claim($1, $2)",
     2};
 
 static void
@@ -38,6 +39,9 @@ claim_row(struct subscriber *sub, const struct pg_result *r, int i)
 	    .handler = sql_handlers_get(&sub->handlers, pg_value(r, i, 4)),
 	    .batch = (int)pg_int(r, i, 5),
 	    .retry_ms = pg_int(r, i, 7),
+	    .tick = pg_int(r, i, 8),
+	    .event_id = pg_int(r, i, 9),
+	    .owned = (int)pg_int(r, i, 10),
 	    .deliver = sql_handlers_get(&sub->deliveries, pg_value(r, i, 6)),
 	};
 	struct lane *lane = lane_find(sub, claim.id);

@@ -42,6 +42,8 @@ keep_skip(struct subscriber *sub)
 		if (!lane->skips)
 			continue;
 		lane->skips = false;
+		lane->tick = lane->seen_tick;
+		lane->event_id = INT64_MAX;
 		keep_add(&b[0], lane->id);
 		keep_add(&b[1], lane->epoch);
 		keep_add(&b[2], lane->seen_tick);

@@ -56,6 +56,7 @@ lane_new(struct subscriber *sub, const struct lane_claim *claim)
 
 	lane->sub = sub;
 	lane->id = claim->id;
+	lane->number = claim->number;
 	lane->name = mem_printf("%s/%d", claim->subscription, claim->number);
 	loop_timer_init(&lane->delay, sub->child->loop, lane_on_delay, lane);
 	lane->state = LANE_IDLE;
@@ -74,6 +75,7 @@ lane_update(struct lane *lane, const struct lane_claim *claim)
 	lane->deliver = claim->deliver;
 	lane->handler = claim->handler;
 	lane->batch = claim->batch;
+	lane->owned = claim->owned;
 	if (lane->gone || lane->epoch == claim->epoch)
 		return;
 	if (lane->state == LANE_WORKING) {
@@ -84,6 +86,9 @@ lane_update(struct lane *lane, const struct lane_claim *claim)
 		return;
 	}
 	lane->epoch = claim->epoch;
+	lane->tick = claim->tick;
+	lane->event_id = claim->event_id;
+	lane->apart = false;
 	lane->seen_tick = -1;
 	lane->singly = 0;
 	if (claim->retry_ms == 0) {
@@ -132,17 +137,35 @@ lane_skip(struct lane *lane, int64_t tick)
 	}
 }
 
-struct lane *
-lane_take(struct subscriber *sub)
+/* The database looks again, and refuses where we are wrong. */
+static bool
+lane_goes_with(const struct lane *lane, const struct lane *first)
 {
-	struct lane *lane;
+	return lane->deliver == first->deliver && !lane->apart &&
+	       lane->singly == 0 && lane->tick >= 0 &&
+	       lane->tick == first->tick && lane->event_id == first->event_id;
+}
 
-	if (list_empty(&sub->by_state[LANE_QUEUED]))
-		return NULL;
-	lane = LIST_ENTRY(
-	    sub->by_state[LANE_QUEUED].next, struct lane, state_node);
-	lane_set_state(lane, LANE_WORKING);
-	return lane;
+int
+lanes_take(struct subscriber *sub, struct lane *taken[LANES_TOGETHER_MAX])
+{
+	struct list *n, *tmp;
+	int most = 0, count = 0;
+
+	LIST_FOREACH_SAFE (n, tmp, &sub->by_state[LANE_QUEUED]) {
+		struct lane *lane = LIST_ENTRY(n, struct lane, state_node);
+
+		if (count == 0 && !lane->apart && lane->singly == 0 &&
+		    lane->batch > 1)
+			most = (lane->owned + 1) / 2;
+		if (count > 0 && !lane_goes_with(lane, taken[0]))
+			continue;
+		taken[count++] = lane;
+		lane_set_state(lane, LANE_WORKING);
+		if (count >= most || count == LANES_TOGETHER_MAX)
+			break;
+	}
+	return count;
 }
 
 void

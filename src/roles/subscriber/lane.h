@@ -18,6 +18,9 @@
 
 struct subscriber;
 
+/* Lanes in one transaction. */
+#define LANES_TOGETHER_MAX 16
+
 enum lane_state {
 	LANE_IDLE,    /* handled everything up to seen_tick */
 	LANE_QUEUED,  /* waits for a runner */
@@ -32,12 +35,17 @@ struct lane {
 	struct subscriber *sub;
 	enum lane_state state;
 	int64_t id;
-	int64_t epoch;                 /* of our ownership */
+	int64_t epoch; /* of our ownership */
+	int number;    /* among those of its subscription */
+	int owned;     /* of its subscription, by us */
+	int64_t tick;  /* its position; -1 = unknown */
+	int64_t event_id;
 	char *name;                    /* "subscription/number", for the log */
 	const struct pg_stmt *deliver; /* several events */
 	const struct pg_stmt *handler; /* one event */
 	int batch;                     /* events in a transaction at most */
 	int singly;        /* next events that are to be run one by one */
+	bool apart;        /* runs by itself: it is slow, or has failed */
 	bool gone;         /* no longer ours; freed when its runner is done */
 	bool listed;       /* in the answer of the claim in hand */
 	bool complained;   /* the log knows that it cannot be read */
@@ -61,7 +69,10 @@ struct lane_claim {
 	int64_t epoch;
 	const char *subscription;
 	int number;
+	int owned; /* lanes of this subscription that are ours */
 	int batch;
+	int64_t tick; /* where it stands */
+	int64_t event_id;
 	/* Until its next event, which failed, is tried again. */
 	int64_t retry_ms;
 	const struct pg_stmt *deliver;
@@ -86,8 +97,10 @@ void lane_queue(struct lane *lane);
 /* Nothing is left for an idle lane up to this tick. */
 void lane_skip(struct lane *lane, int64_t tick);
 
-/* Take the first of the line for a runner; NULL if it is empty. */
-struct lane *lane_take(struct subscriber *sub);
+/* Take the first of the line for a runner, and others of its subscription that
+ * stand where it does, up to half of those that are ours: so that two runners
+ * share the work. Returns how many; 0 if the line is empty. */
+int lanes_take(struct subscriber *sub, struct lane *taken[LANES_TOGETHER_MAX]);
 
 /* The runner's turn is over. `tick` and `delay_ms` as in enum lane_turn. The
  * lane may be gone when it returns. */

@@ -90,7 +90,7 @@ subscriber_advance(struct subscriber *sub)
 	}
 	while (!list_empty(&sub->by_state[LANE_QUEUED]) &&
 	       (r = subscriber_free_runner(sub)) != NULL)
-		runner_start(r, lane_take(sub));
+		runner_start(r);
 }
 
 static int
