@@ -81,8 +81,15 @@ $part$;
 		tick := e.tick;
 		event_id := e.id;
 		handled := n;
+		-- Nothing of one array may reach the next one either.
+		reset all;
+		unlocked := pg_advisory_unlock_all() is null;
+		if pg_my_temp_schema() <> 0 then
+			more := exists (select from pg_class o where o.relnamespace = pg_my_temp_schema());
+			exit when more;
+		end if;
 	end loop;
-	more := n > handled or n = most;
+	more := more or n > handled or n = most;
 $part$, name) else format($part$
 	for e in
 		select * from chimp.lane_events(w.l, w.s, (w.at).tick, (w.at).event_id, w.newest, most, numbers)
