@@ -1,20 +1,19 @@
 /*
  * One asynchronous connection to PostgreSQL. See link.h.
  *
- * This file is the life of the connection: resolve, connect, settle (session
- * settings and LISTEN), serve, lose, wait, connect again. What is sent and
- * answered is pipeline.c's.
+ * This file is the life of the connection: serve, lose, wait, connect again.
+ * How it comes about is link_connect.c's matter, what is sent and answered
+ * pipeline.c's.
  *
  *	WAITING -> CONNECTING -> READY
  *	   ^____________|__________|      pg_link_lose is the only way back
  */
 #include "common/pg/link.h"
 #include "common/base/clock.h"
-#include "common/base/err.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/pg/backoff.h"
-#include "common/pg/pipeline.h"
+#include "common/pg/link_connect.h"
 #include "common/pg/resolve.h"
 #include "common/pg/session.h"
 
@@ -26,38 +25,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct pg_link {
-	struct pg_link_opts opts; /* its texts are our own copies */
-	char *conninfo;
-	char *application_name;
-	char *options;
-	enum pg_link_state state;
-	PGconn *conn;
-	struct loop_io io;
-	struct pg_resolve *resolve; /* CONNECTING: names come first */
-	struct loop_timer timer;    /* CONNECTING: time-out; WAITING: the next
-				     * attempt; READY: a fault was noticed while
-				     * sending */
-	struct pg_pipeline pipeline;
-	unsigned int failures; /* since it was last ready */
-	bool said_lost;        /* the log knows */
-	bool said_away;        /* that it cannot connect, too */
-	int depth;             /* callbacks of ours on the stack */
-	bool freed;            /* gone when depth is 0 again */
-	char last_error[512];
-};
-
-static void pg_link_lose(struct pg_link *link, const char *why);
-static void pg_link_on_io(struct loop_io *io, int events, void *arg);
-
-/* Callbacks run between enter and leave; after leave the link may be gone. */
-static void
+void
 pg_link_enter(struct pg_link *link)
 {
 	link->depth++;
 }
 
-static void
+void
 pg_link_leave(struct pg_link *link)
 {
 	if (--link->depth > 0 || !link->freed)
@@ -97,7 +71,7 @@ pg_link_say_down(struct pg_link *link, bool was_ready)
 	    was_ready ? "lost" : "cannot connect to", link->last_error);
 }
 
-static void
+void
 pg_link_say_up(struct pg_link *link)
 {
 	if (link->said_lost || link->said_away)
@@ -107,7 +81,7 @@ pg_link_say_up(struct pg_link *link)
 
 /* --- connected: reading and writing --- */
 
-static void
+void
 pg_link_flush(struct pg_link *link)
 {
 	int left;
@@ -152,178 +126,6 @@ pg_link_serve(struct pg_link *link, int events)
 		pg_link_flush(link);
 }
 
-/* --- settling: what a session needs before it is READY --- */
-
-static void
-pg_link_settled(struct pg_link *link, struct pg_reply *reply, void *arg)
-{
-	(void)arg;
-	if (reply->lost)
-		return; /* pg_link_lose is at work */
-	if (!reply->ok) {
-		pg_link_lose(link, reply->error.message);
-		return;
-	}
-	loop_timer_stop(&link->timer);
-	link->state = PG_LINK_READY;
-	link->failures = 0;
-	pg_link_say_up(link);
-	if (link->opts.on_ready != NULL)
-		link->opts.on_ready(link, link->opts.arg);
-}
-
-static void
-pg_link_settle(struct pg_link *link)
-{
-	/* Not before: it would wipe out what host and address were tried. */
-	PQsetnonblocking(link->conn, 1);
-	if (!PQenterPipelineMode(link->conn)) {
-		pg_link_lose(link, PQerrorMessage(link->conn));
-		return;
-	}
-	pg_pipeline_attach(&link->pipeline, link->conn);
-	pg_session_settle(&link->pipeline, link->opts.listen);
-	pg_pipeline_sync(&link->pipeline, pg_link_settled, NULL);
-	if (link->pipeline.fault[0] != '\0')
-		pg_link_lose(link, link->pipeline.fault);
-	else
-		pg_link_flush(link);
-}
-
-/* --- connecting --- */
-
-static void
-pg_link_on_notice(void *arg, const PGresult *res)
-{
-	struct pg_link *link = arg;
-	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-	const char *severity =
-	    PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
-
-	/* An idle session's end comes as a notice (57P01). */
-	if (text != NULL && severity != NULL && strcmp(severity, "FATAL") == 0)
-		snprintf(link->pipeline.fault, sizeof(link->pipeline.fault),
-		    "%s", text);
-	if (link->opts.on_notice != NULL && text != NULL)
-		link->opts.on_notice(link,
-		    PQresultErrorField(res, PG_DIAG_SQLSTATE), text,
-		    PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL),
-		    link->opts.arg);
-	log_debug("postgres: %s: %s", severity != NULL ? severity : "notice",
-	    text != NULL ? text : "");
-}
-
-/* The socket may have changed, and even have kept its number. */
-static void
-pg_link_watch(struct pg_link *link, int events)
-{
-	loop_io_done(&link->io);
-	loop_io_init(&link->io, link->opts.loop, PQsocket(link->conn),
-	    pg_link_on_io, link);
-	loop_io_set(&link->io, events);
-}
-
-static void
-pg_link_poll(struct pg_link *link)
-{
-	PostgresPollingStatusType polled;
-
-	/* libpq may close the socket and open the next host's: what watches
-	 * it must be gone by then. */
-	loop_io_done(&link->io);
-	polled = PQconnectPoll(link->conn);
-	switch (polled) {
-	case PGRES_POLLING_READING:
-		pg_link_watch(link, LOOP_READ);
-		break;
-	case PGRES_POLLING_WRITING:
-	case PGRES_POLLING_ACTIVE:
-		pg_link_watch(link, LOOP_WRITE);
-		break;
-	case PGRES_POLLING_OK:
-		pg_link_watch(link, LOOP_READ);
-		pg_link_settle(link);
-		break;
-	case PGRES_POLLING_FAILED:
-		pg_link_lose(link, PQerrorMessage(link->conn));
-		break;
-	}
-}
-
-static void
-pg_link_dial(struct pg_link *link, const struct pg_hosts_text *to)
-{
-	/* What stands before dbname is a default that the URL may override,
-	 * what stands behind it is not. A peer that vanished without a word
-	 * is noticed after 15 s instead of the kernel's quarter of an hour. */
-	const char *keywords[] = {"keepalives_idle", "keepalives_interval",
-	    "keepalives_count", "tcp_user_timeout", "dbname", "host",
-	    "hostaddr", "port", "application_name", "client_encoding",
-	    "options", NULL};
-	const char *values[] = {"5", "5", "2", "15000", link->conninfo,
-	    to->host, to->hostaddr, to->port, link->application_name, "UTF8",
-	    link->options, NULL};
-
-	link->conn = PQconnectStartParams(keywords, values, 1);
-	assert(link->conn != NULL); /* or out of memory */
-	PQsetNoticeReceiver(link->conn, pg_link_on_notice, link);
-	if (PQstatus(link->conn) == CONNECTION_BAD) {
-		pg_link_lose(link, PQerrorMessage(link->conn));
-		return;
-	}
-	pg_link_watch(link, LOOP_WRITE);
-}
-
-/* The names have addresses, or those that have none had their time. */
-static void
-pg_link_resolved(struct pg_link *link)
-{
-	struct pg_hosts_text to;
-	struct err err;
-	int rc = pg_resolve_answer(link->resolve, &to, &err);
-
-	pg_resolve_free(&link->resolve);
-	if (rc != 0)
-		pg_link_lose(link, err.message);
-	else
-		pg_link_dial(link, &to);
-	pg_hosts_text_done(&to);
-}
-
-static void
-pg_link_on_resolved(void *arg)
-{
-	struct pg_link *link = arg;
-
-	pg_link_enter(link);
-	pg_link_resolved(link);
-	pg_link_leave(link);
-}
-
-static void
-pg_link_connect(struct pg_link *link)
-{
-	link->state = PG_LINK_CONNECTING;
-	/* libpq ignores connect_timeout on the asynchronous path. */
-	loop_timer_start(&link->timer, link->opts.connect_timeout_ms);
-	link->resolve = pg_resolve_new(
-	    link->opts.loop, link->conninfo, pg_link_on_resolved, link);
-	if (!pg_resolve_pending(link->resolve))
-		pg_link_resolved(link);
-}
-
-/* With several hosts, one whose name hangs is not to hide the others. */
-static void
-pg_link_time_out(struct pg_link *link)
-{
-	if (link->resolve == NULL) {
-		pg_link_lose(link, "no answer within connect_timeout");
-		return;
-	}
-	loop_timer_start(&link->timer, link->opts.connect_timeout_ms);
-	pg_link_resolved(link);
-}
-
 /* --- the end of a connection --- */
 
 static void
@@ -337,7 +139,7 @@ pg_link_close(struct pg_link *link)
 	link->conn = NULL;
 }
 
-static void
+void
 pg_link_lose(struct pg_link *link, const char *why)
 {
 	bool was_ready = link->state == PG_LINK_READY;
@@ -358,7 +160,7 @@ pg_link_lose(struct pg_link *link, const char *why)
 		link->opts.on_lost(link, link->opts.arg);
 }
 
-static void
+void
 pg_link_on_io(struct loop_io *io, int events, void *arg)
 {
 	struct pg_link *link = arg;
@@ -366,7 +168,7 @@ pg_link_on_io(struct loop_io *io, int events, void *arg)
 	(void)io;
 	pg_link_enter(link);
 	if (link->pipeline.conn == NULL)
-		pg_link_poll(link);
+		pg_link_connect_poll(link);
 	else
 		pg_link_serve(link, events);
 	pg_link_leave(link);
@@ -394,7 +196,7 @@ pg_link_on_timer(struct loop_timer *timer, void *arg)
 		pg_link_connect(link);
 		break;
 	case PG_LINK_CONNECTING:
-		pg_link_time_out(link);
+		pg_link_connect_time_out(link);
 		break;
 	case PG_LINK_READY:
 		pg_link_lose(link, link->pipeline.fault);
