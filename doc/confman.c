@@ -1,6 +1,6 @@
 /*
  * Writes chimpd.conf.5: copies the page's text from standard input and puts the
- * keys of each section, as the tables of conf_keys.c have them, where a line
+ * keys of each section, as the tables of conf_keys*.c have them, where a line
  * says "@KEYS section". Run by make; the manual cannot forget a key.
  */
 #include "common/base/mem.h"

@@ -6,7 +6,7 @@
  * checked result to the master as JSON (conf_to_json, conf_from_json), so that
  * the master never sees the scanner; roles inherit the struct by fork.
  *
- * Every key stands once, in the tables of conf_keys.c: parser, checks,
+ * Every key stands once, in the tables of conf_keys*.c: parser, checks,
  * defaults, -T and the manual are made from them.
  */
 #ifndef CHIMP_CONF_CONF_H

@@ -1,6 +1,6 @@
 /*
  * The rules between values: names, listeners, patterns, policies. See
- * conf_draft.h. What a single value may be stands in conf_keys.c.
+ * conf_draft.h. What a single value may be stands in conf_keys*.c.
  */
 #include "common/conf/conf_draft.h"
 #include "common/base/address.h"

@@ -1,5 +1,5 @@
 /*
- * The members of the structs of conf.h, as the tables of conf_keys.c place
+ * The members of the structs of conf.h, as the tables of conf_keys*.c place
  * them. See conf_keys.h.
  */
 #include "common/conf/conf_keys.h"

@@ -1,6 +1,6 @@
 /*
  * The hand-over of a checked configuration from the child that parsed it to
- * the master, made from the tables of conf_keys.c.
+ * the master, made from the tables of conf_keys*.c.
  */
 #include "common/conf/conf.h"
 #include "common/conf/conf_keys.h"

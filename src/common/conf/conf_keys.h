@@ -3,7 +3,8 @@
  *
  * A section describes one struct of conf.h, a key one of its members. The
  * parser, its checks, the defaults, -T and the hand-over to the master read
- * nothing else, so that a new key is one new line in conf_keys.c.
+ * nothing else, so that a new key is one new line in conf_keys.c or
+ * conf_keys_app.c.
  */
 #ifndef CHIMP_CONF_CONF_KEYS_H
 #define CHIMP_CONF_CONF_KEYS_H
@@ -67,6 +68,10 @@ struct conf_section {
 
 /* struct conf itself. */
 extern const struct conf_section conf_root;
+
+/* Of struct conf_app. */
+#define CONF_APP_SECTIONS 6
+extern const struct conf_section conf_app_sections[CONF_APP_SECTIONS];
 
 /* Members by the tables: conf_field.c. */
 char **conf_field_string(void *base, size_t offset);

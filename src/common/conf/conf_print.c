@@ -1,6 +1,6 @@
 /*
  * chimpd -T: the effective configuration as a configuration file, made from
- * the tables of conf_keys.c.
+ * the tables of conf_keys*.c.
  */
 #include "common/conf/conf.h"
 #include "common/conf/conf_budget.h"
