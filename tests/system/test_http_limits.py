@@ -422,6 +422,10 @@ def test_a_bad_proxy_is_refused(folder, entry, says):
     ('rate = "1/1s"  rate_by = "cookie:x"', "header:NAME"),
     ('rate = "1/1s"  rate_by = "header:a b"', "header:NAME"),
     ('rate = "1/1s"  rate_by = "arg:"', "arg:NAME"),
+    ('rate = "1/1s"  rate_by = "arg:usr"  args = "user: string, n: integer?"',
+     'rate_by: args has no "usr"; it has user, n'),
+    ('rate = "1/1s"  rate_by = "arg:User"  args = "user: string"', "it has user"),
+    ('rate = "1/1s"  rate_by = "arg:contentType"  body = "raw"  args = "body: string"', "it has body"),
     ('readonly = true  idempotency = "required"', "nothing that a key could guard"),
 ])
 def test_a_bad_limit_of_a_route_is_refused(folder, app, keys, says):
@@ -430,6 +434,30 @@ def test_a_bad_limit_of_a_route_is_refused(folder, app, keys, says):
     conf.write_text(f'database {{ url = "postgresql://x" }}\nhttp {{ }}\ninclude("{made.conf}")\n')
     done = run("-t", "-c", conf)
     assert done.status != 0 and "POST /x" in done.err and says in done.err, done
+
+
+def test_the_argument_of_a_rate_is_looked_for_in_the_actions_args(folder, app):
+    made = app('action "place" { sql = "t.f"  args = "user: string" }\n'
+               'route "POST /x" { action = "place"  rate = "1/1s"  rate_by = "arg:usr" }')
+    conf = folder / "bad.conf"
+    conf.write_text(f'database {{ url = "postgresql://x" }}\nhttp {{ }}\ninclude("{made.conf}")\n')
+    done = run("-t", "-c", conf)
+    assert done.status != 0 and '"POST /x"' in done.err and 'args has no "usr"' in done.err, done
+    assert "user" in done.err.split("usr", 1)[1], done
+
+
+@pytest.mark.parametrize("keys", [
+    'rate_by = "arg:n"  args = "user: string, n: integer?"',
+    'rate_by = "arg:anything"',
+    'rate_by = "arg:body"  body = "raw"',
+    'rate_by = "header:X-Any"  args = "user: string"',
+])
+def test_a_rate_by_what_the_input_may_have_is_taken(folder, app, keys):
+    made = app(f'route "POST /x" {{ sql = "t.f"  rate = "1/1s"  {keys} }}')
+    conf = folder / "good.conf"
+    conf.write_text(f'database {{ url = "postgresql://x" }}\nhttp {{ }}\ninclude("{made.conf}")\n')
+    done = run("-t", "-c", conf)
+    assert done.status == 0, done
 
 
 # --- bounds of a client ----------------------------------------------------------

@@ -42,7 +42,7 @@ endpoint_init(
 		if (e->args == NULL)
 			return err_prefix(err, "route \"%s\"", route->pattern);
 	}
-	if (limits_init(&e->limits, route, err) != 0)
+	if (limits_init(&e->limits, route, e->args, err) != 0)
 		return err_prefix(err, "route \"%s\"", route->pattern);
 	e->stmt = sql_handler_action(route->handler.sql, route->readonly);
 	return 0;

@@ -10,6 +10,7 @@
 #include "common/base/err.h"
 #include "common/base/mem.h"
 #include "handlers/sql.h"
+#include "roles/http/arg.h"
 
 /* RFC 9110, 5.6.2: a token, in lower case as h2o keeps names. */
 static bool
@@ -24,9 +25,40 @@ limits_header(char *name)
 	return name[0] != '\0';
 }
 
+/* An input never has it: by a slip of the pen all would count by address. */
 static int
-limits_init_rate(
-    struct limits *limits, const struct conf_route *route, struct err *err)
+limits_no_arg(const char *name, const struct args *args, struct err *err)
+{
+	struct strbuf known = STRBUF_EMPTY;
+
+	for (size_t i = 0; i < args->n; i++)
+		strbuf_printf(
+		    &known, "%s%s", i > 0 ? ", " : "", args->items[i].name);
+	err_set(err, "rate_by: args has no \"%s\"", name);
+	err_hint(err, "it has %s", strbuf_str(&known));
+	strbuf_done(&known);
+	return -1;
+}
+
+/* `args` NULL: the input may have any member. */
+static int
+limits_init_arg(struct limits *limits, const char *name,
+    const struct args *args, struct err *err)
+{
+	bool known = args == NULL;
+
+	for (size_t i = 0; !known && i < args->n; i++)
+		known = strcmp(args->items[i].name, name) == 0;
+	if (!known)
+		return limits_no_arg(name, args, err);
+	limits->by = LIMITS_BY_ARG;
+	limits->by_name = mem_strdup(name);
+	return 0;
+}
+
+static int
+limits_init_rate(struct limits *limits, const struct conf_route *route,
+    const struct args *args, struct err *err)
 {
 	const char *by = route->rate_by;
 
@@ -41,9 +73,7 @@ limits_init_rate(
 		if (limits_header(limits->by_name))
 			return 0;
 	} else if (strncmp(by, "arg:", 4) == 0 && by[4] != '\0') {
-		limits->by = LIMITS_BY_ARG;
-		limits->by_name = mem_strdup(by + 4);
-		return 0;
+		return limits_init_arg(limits, by + 4, args, err);
 	}
 	return err_set(err,
 	    "rate_by: \"%s\" is neither \"address\" nor \"header:NAME\" nor "
@@ -52,12 +82,12 @@ limits_init_rate(
 }
 
 int
-limits_init(
-    struct limits *limits, const struct conf_route *route, struct err *err)
+limits_init(struct limits *limits, const struct conf_route *route,
+    const struct args *args, struct err *err)
 {
 	bool safe = route->readonly || strncmp(route->pattern, "GET ", 4) == 0;
 
-	if (limits_init_rate(limits, route, err) != 0)
+	if (limits_init_rate(limits, route, args, err) != 0)
 		return -1;
 	if (strcmp(route->idempotency, "required") == 0) {
 		if (safe)

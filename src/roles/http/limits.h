@@ -6,6 +6,7 @@
 
 #include "common/conf/conf.h"
 
+struct args;
 struct err;
 struct pg_stmt;
 
@@ -21,9 +22,10 @@ struct limits {
 	struct pg_stmt *stmt; /* the call under a key; NULL if OFF */
 };
 
-/* -1 with an error that says what is wrong with which key. */
-int limits_init(
-    struct limits *limits, const struct conf_route *route, struct err *err);
+/* `args` are the route's, NULL if it has none. -1 with an error that says what
+ * is wrong with which key. */
+int limits_init(struct limits *limits, const struct conf_route *route,
+    const struct args *args, struct err *err);
 void limits_done(struct limits *limits);
 
 #endif
