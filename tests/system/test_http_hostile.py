@@ -266,6 +266,15 @@ SMUGGLED = {
     "a chunk size behind a blank": post(HOST, CHUNKED, body=b" 2\r\n{}\r\n0\r\n\r\n"),
     "no chunk size": post(HOST, CHUNKED, body=b"\r\n{}\r\n0\r\n\r\n"),
     "a chunk that is longer than it says": post(HOST, CHUNKED, body=b"2\r\n{}x\r\n0\r\n\r\n"),
+    "a negative chunk size": post(HOST, CHUNKED, body=b"-2\r\n{}\r\n0\r\n\r\n"),
+    "a chunk size of 17 digits that are small": post(
+        HOST, CHUNKED, body=b"0" * 16 + b"2\r\n{}\r\n0\r\n\r\n"),
+    "an extension without a size": post(HOST, CHUNKED, body=b";a=b\r\n{}\r\n0\r\n\r\n"),
+    "an extension with a line break in quotes": post(
+        HOST, CHUNKED, body=b'2;a="\r\n"\r\n{}\r\n0\r\n\r\n'),
+    "a chunk without its CR LF": post(HOST, CHUNKED, body=b"2\r\n{}0\r\n\r\n"),
+    "a chunk size of 2^64 - 1": post(
+        HOST, CHUNKED, body=b"f" * 16 + b"\r\n" + b"x" * (5 << 20)),
     "a folded header": post(HOST, b"X: a", b" b", b"Content-Length: 2"),
     "a folded encoding": post(HOST, b"Content-Length: 2", b"Transfer-Encoding:", b" chunked"),
     "a folded line that is a header": post(HOST, b"Content-Length: 2", b" Content-Length: 30"),
@@ -325,6 +334,19 @@ FRAMED = {
     "an extension": (post(HOST, CHUNKED, body=b"2;a=b\r\n{}\r\n0\r\n\r\n"), 200, False),
     "bare LFs around chunks": (post(HOST, CHUNKED, body=b"2\n{}\n0\n\n"), 200, False),
     "a blank behind a chunk size": (post(HOST, CHUNKED, body=b"2 \r\n{}\r\n0\r\n\r\n"), 200, False),
+    "an extension in quotes": (
+        post(HOST, CHUNKED, body=b'2;a="b;c 0"\r\n{}\r\n0;d\r\n\r\n'), 200, False),
+    "an extension that ends with LF": (post(HOST, CHUNKED, body=b"2;a\n{}\r\n0\r\n\r\n"), 200, False),
+    "an extension of 1 MiB": (
+        post(HOST, CHUNKED, body=b"2;" + b"a" * (1 << 20) + b"\r\n{}\r\n0\r\n\r\n"), 200, False),
+    "anything behind a chunk size": (post(HOST, CHUNKED, body=b"2xyz\r\n{}\r\n0\r\n\r\n"), 200, False),
+    "leading zeros": (post(HOST, CHUNKED, body=b"0" * 15 + b"2\r\n{}\r\n00000\r\n\r\n"), 200, False),
+    "a trailer that frames": (post(HOST, CHUNKED, body=b"2\r\n{}\r\n0\r\nTransfer-Encoding: "
+                                   b"chunked\r\nHost: y\r\n\r\n"), 200, False),
+    "a trailer of no header": (post(HOST, CHUNKED, body=b"2\r\n{}\r\n0\r\nGET /evil HTTP/1.1\r\n"
+                                    b" folded\r\n\r\n"), 200, False),
+    "a trailer of 1 MiB": (post(HOST, CHUNKED, body=b"2\r\n{}\r\n0\r\nX: " + b"a" * (1 << 20) +
+                                b"\r\n\r\n"), 200, False),
 }
 
 
@@ -345,6 +367,57 @@ def test_a_second_request_is_read_only_behind_a_clear_end(serve, database):
         assert answers(received) == ([200, 200] if goes_on else [200]), (what, received)
         ran = [w for w, in database.rows("select what from t.ran order by what")]
         assert ran == (["evil", "nothing"] if goes_on else ["nothing"]), what
+
+
+def chunked(*pieces, size=b"%x", extension=b"", trailer=b""):
+    """A body in pieces."""
+    lines = [size % len(piece) + extension + b"\r\n" + piece + b"\r\n" for piece in pieces]
+    return b"".join(lines) + b"0" + extension + b"\r\n" + trailer + b"\r\n"
+
+
+@pytest.mark.parametrize("serve", ["plain"], indirect=True)
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "byte by byte"])
+def test_a_chunked_body_is_the_same_however_it_is_cut(serve, database, at_once):
+    """Nothing of sizes, extensions and trailers gets into it, nor into the headers."""
+    _, client = serve()
+    wanted = b"twelve bytes"
+    body = b'{"what": "' + wanted + b'"}'
+    ways = [chunked(body), chunked(*(body[i:i + 1] for i in range(len(body)))),
+            chunked(body[:9], body[9:], size=b"%08X", extension=b';what="evil"'),
+            chunked(body[:9], body[9:], extension=b" ; a",
+                    trailer=b"Content-Type: text/evil\r\nIdempotency-Key: evil\r\n")]
+    for way in ways:
+        said = post(HOST, CHUNKED, body=way)
+        with client.socket() as sock:
+            for piece in [said] if at_once else (said[i:i + 1] for i in range(len(said))):
+                sock.sendall(piece)
+            received = read_all(sock)
+        assert answers(received) == [200], (way, received)
+        assert b"connection: close" in received.lower(), way
+    assert database.rows("select distinct what from t.ran") == [(wanted.decode(),)]
+    assert database.value("select count(*) from t.ran") == len(ways)
+
+
+@pytest.mark.parametrize("serve", ["plain"], indirect=True)
+@pytest.mark.parametrize("begun", [b"2;", b"2\r\n{}\r\n0\r\nX: "], ids=["extension", "trailer"])
+def test_an_endless_line_of_a_chunked_body_is_ended(serve, begun, figure):
+    """However fast it comes: nothing of it is kept, and read_timeout ends it."""
+    daemon, client = serve('read_timeout = "1s"', processes=1)
+    [pid] = daemon.children("http").values()
+    assert client.get("/health").status == 200
+    before = worst = pss_mib(pid)
+    over = time.monotonic() + 30
+    with client.socket() as sock, Stopwatch() as watch:
+        sock.sendall(post(HOST, CHUNKED, body=begun))
+        sock.settimeout(30)
+        try:
+            while time.monotonic() < over:
+                sock.sendall(b"x" * (1 << 16))
+                worst = max(worst, pss_mib(pid))
+        except OSError:
+            pass
+    figure("an endless line of a chunked body, read_timeout = 1s", watch.ms, "ms", 3000)
+    figure("PSS that it added", worst - before, "MiB", 10)
 
 
 def test_pipelined_requests_end_at_the_first_that_is_refused(serve, database):
