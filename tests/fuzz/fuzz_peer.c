@@ -66,6 +66,20 @@ fuzz_chain(
 	peer_nets_free(&nets);
 }
 
+/* Whatever a client says, what its proxy adds counts. */
+static void
+fuzz_scheme(const char *value, size_t length)
+{
+	struct scheme_list list = {0};
+
+	scheme_list_add(&list, value, length);
+	for (int behind = 0; behind < 40; behind++)
+		assert(scheme_list_at(&list, behind) <= SCHEME_HTTPS);
+	scheme_list_add(&list, "https, http", 11);
+	assert(scheme_list_at(&list, 1) == SCHEME_HTTPS);
+	assert(scheme_list_at(&list, 0) == SCHEME_HTTP);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -82,6 +96,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_address(value, n);
 	value += n + 1;
 	size -= n + 1;
+	fuzz_scheme(value, size);
 	fuzz_chain(
 	    peer_chain_forwarded_for, value, size, "192.0.2.1, 10.0.0.7");
 	fuzz_chain(

@@ -194,6 +194,8 @@ static const struct {
     /* Hidden on purpose: nobody is believed who stands before it. */
     {{"for=6.6.6.6, for=unknown"}, "10.0.0.1"},
     {{"for=6.6.6.6, for=_secret, for=10.0.0.2"}, "10.0.0.2"},
+    {{"for=6.6.6.6, for=_secret;proto=http, for=10.0.0.2"}, "10.0.0.2"},
+    {{"for=6.6.6.6, for=unknown;for=1.2.3.4"}, "10.0.0.1"},
     {{"for=6.6.6.6, proto=http"}, "10.0.0.1"},
     /* Malformed. */
     {{"for=6.6.6.6, for"}, "10.0.0.1"},
@@ -244,6 +246,85 @@ START_TEST(forwarded_is_read_from_the_right)
 {
 	check_chain(
 	    peer_chain_forwarded, forwarded[_i].values, forwarded[_i].client);
+}
+END_TEST
+
+/* What a proxy says of how the client came. `protos` are X-Forwarded-Proto;
+ * without them it is what the client's element in Forwarded says. */
+static const struct {
+	const char *addresses; /* X-Forwarded-For, or Forwarded if it has = */
+	const char *protos[2];
+	enum scheme is;
+} schemes[] = {
+    {"", {"https"}, SCHEME_HTTPS},
+    {"", {"HTTP"}, SCHEME_HTTP},
+    {"", {NULL}, SCHEME_UNKNOWN},
+    {"", {" , "}, SCHEME_UNKNOWN},
+    {"", {"wss"}, SCHEME_UNKNOWN},
+    {"", {"httpsx"}, SCHEME_UNKNOWN},
+    {"1.2.3.4", {"https"}, SCHEME_HTTPS},
+    /* The client sent the first one, and the proxy added the second. */
+    {"1.2.3.4", {"https, http"}, SCHEME_HTTP},
+    {"1.2.3.4", {"https", "http"}, SCHEME_HTTP},
+    {"6.6.6.6, 1.2.3.4", {"http,, \thttps\t,"}, SCHEME_HTTPS},
+    /* Two proxies that add each, and two that pass on. */
+    {"1.2.3.4, 10.0.0.2", {"https, http"}, SCHEME_HTTPS},
+    {"1.2.3.4, 10.0.0.2", {"http", "https, http"}, SCHEME_HTTPS},
+    {"1.2.3.4, 10.0.0.2", {"https"}, SCHEME_HTTPS},
+    {"1.2.3.4, 10.0.0.3, 10.0.0.2", {"https, http"}, SCHEME_HTTPS},
+    {"10.0.0.3, 10.0.0.2", {"http, https, http"}, SCHEME_HTTPS},
+    {"1.2.3.4, 10.0.0.2", {"http, junk, http"}, SCHEME_UNKNOWN},
+    {"1.2.3.4, unknown", {"https, http"}, SCHEME_HTTP},
+    {"1.2.3.4, unknown, 10.0.0.2", {"https, http"}, SCHEME_HTTP},
+    {"for=1.2.3.4;proto=https", {NULL}, SCHEME_HTTPS},
+    {"for=1.2.3.4;proto=https", {"http"}, SCHEME_HTTP},
+    {"Proto=\"HTTPS\";for=1.2.3.4", {NULL}, SCHEME_HTTPS},
+    {"for=1.2.3.4", {NULL}, SCHEME_UNKNOWN},
+    {"for=6.6.6.6;proto=https, for=1.2.3.4;proto=http", {NULL}, SCHEME_HTTP},
+    {"for=1.2.3.4;proto=https, for=10.0.0.2;proto=http", {NULL}, SCHEME_HTTPS},
+    {"for=1.2.3.4;proto=https, for=10.0.0.2", {"http, http"}, SCHEME_HTTP},
+    {"for=1.2.3.4;proto=https;proto=http", {NULL}, SCHEME_UNKNOWN},
+    /* A client that is not named. */
+    {"for=unknown;proto=https", {NULL}, SCHEME_HTTPS},
+    {"proto=https", {NULL}, SCHEME_HTTPS},
+    {"for=6.6.6.6;proto=https, for=1.2.3.4", {NULL}, SCHEME_UNKNOWN},
+    {"for=6.6.6.6;proto=https, for", {NULL}, SCHEME_UNKNOWN},
+    {"proto=https;for=\"1.2.3.4", {NULL}, SCHEME_UNKNOWN},
+};
+
+START_TEST(a_scheme_is_that_of_the_clients_proxy)
+{
+	static const char *const trusted[] = {"10.0.0.0/8"};
+	const char *said = schemes[_i].addresses;
+	struct err err;
+	struct peer_nets *nets = peer_nets_new(trusted, 1, &err);
+	struct scheme_list list = {0};
+	struct peer_chain chain;
+
+	peer_chain_start(&chain, nets);
+	if (strchr(said, '=') != NULL)
+		peer_chain_forwarded(&chain, said, strlen(said));
+	else
+		peer_chain_forwarded_for(&chain, said, strlen(said));
+	for (int i = 0; i < 2 && schemes[_i].protos[i] != NULL; i++)
+		scheme_list_add(&list, schemes[_i].protos[i],
+		    strlen(schemes[_i].protos[i]));
+	ck_assert_int_eq(peer_scheme(&chain, &list), schemes[_i].is);
+	peer_nets_free(&nets);
+}
+END_TEST
+
+START_TEST(of_many_schemes_the_nearest_are_kept)
+{
+	struct scheme_list list = {0};
+
+	for (int i = 0; i < 100; i++)
+		scheme_list_add(
+		    &list, i % 2 == 0 ? "http" : "https", 4 + i % 2);
+	ck_assert_int_eq(scheme_list_at(&list, 0), SCHEME_HTTPS);
+	ck_assert_int_eq(scheme_list_at(&list, 1), SCHEME_HTTP);
+	ck_assert_int_eq(scheme_list_at(&list, 31), SCHEME_HTTP);
+	ck_assert_int_eq(scheme_list_at(&list, 1000), SCHEME_HTTP);
 }
 END_TEST
 
@@ -337,6 +418,9 @@ main(void)
 	    COUNT(forwarded_for));
 	tcase_add_loop_test(
 	    tc, forwarded_is_read_from_the_right, 0, COUNT(forwarded));
+	tcase_add_loop_test(
+	    tc, a_scheme_is_that_of_the_clients_proxy, 0, COUNT(schemes));
+	tcase_add_test(tc, of_many_schemes_the_nearest_are_kept);
 	tcase_add_test(tc, a_socket_has_a_peer);
 	tcase_add_test(tc, each_client_has_its_own_bound);
 	tcase_add_test(

@@ -145,7 +145,8 @@ static const struct conf_key http_keys[] = {
 	{ "trusted_proxies", CONF_STRINGS, AT(conf_http, trusted_proxies),
 	  .min = 0, .max = 256,
 	  .help = "networks like \"10.0.0.0/8\", or \"unix\", whose "
-		  "X-Forwarded-For or Forwarded says who the client is" },
+		  "X-Forwarded-For and -Proto, or Forwarded, say who the "
+		  "client is and whether it came over TLS" },
 	{ "idempotency_retention", CONF_DURATION,
 	  AT(conf_http, idempotency_retention_ms),
 	  .def = "24h", .min = SECOND, .max = 366 * DAY,

@@ -239,14 +239,18 @@ peer_chain_start(struct peer_chain *chain, const struct peer_nets *nets)
 /* One more, nearer than those before; NULL: no address. To keep the last that
  * is not trusted is the same as to go from the right until there is one. */
 static void
-peer_chain_add(struct peer_chain *chain, const struct peer *peer)
+peer_chain_add(
+    struct peer_chain *chain, const struct peer *peer, enum scheme scheme)
 {
-	if (peer == NULL) {
-		chain->known = false;
-	} else if (!chain->known || !peer_trusted(chain->nets, peer)) {
-		chain->client = *peer;
-		chain->known = true;
+	if (peer != NULL && chain->known && peer_trusted(chain->nets, peer)) {
+		chain->behind++;
+		return;
 	}
+	chain->known = peer != NULL;
+	if (peer != NULL)
+		chain->client = *peer;
+	chain->scheme = scheme;
+	chain->behind = 0;
 }
 
 void
@@ -254,6 +258,13 @@ peer_chain_end(const struct peer_chain *chain, const struct peer *proxy,
     struct peer *client)
 {
 	*client = chain->known ? chain->client : *proxy;
+}
+
+enum scheme
+peer_scheme(const struct peer_chain *chain, const struct scheme_list *protos)
+{
+	return protos->n > 0 ? scheme_list_at(protos, chain->behind)
+			     : chain->scheme;
 }
 
 static bool
@@ -283,7 +294,8 @@ peer_chain_forwarded_for(
 			peer_chain_add(chain,
 			    peer_parse(value, (size_t)(stop - value), &peer)
 				? &peer
-				: NULL);
+				: NULL,
+			    SCHEME_UNKNOWN);
 		value = next;
 	}
 }
@@ -347,9 +359,34 @@ peer_quoted(struct peer_reader *r, struct peer_value *value)
 	return peer_accept(r, '"');
 }
 
-/* name=value: false if it is none; *found and *peer if it is a good `for`. */
+/* What one proxy says of one client. */
+struct peer_element {
+	int n_for;
+	bool known; /* for= is an address */
+	struct peer peer;
+	int n_proto;
+	enum scheme scheme;
+};
+
+/* Of one name; of what stands twice nobody knows which is meant. */
+static void
+peer_element_add(struct peer_element *element, const char *name, size_t n,
+    const char *text, size_t length)
+{
+	if (n == 3 && strncasecmp(name, "for", 3) == 0) {
+		bool good = peer_parse(text, length, &element->peer);
+
+		element->known = element->n_for++ == 0 && good;
+	} else if (n == 5 && strncasecmp(name, "proto", 5) == 0) {
+		element->scheme = element->n_proto++ == 0
+				      ? scheme_parse(text, length)
+				      : SCHEME_UNKNOWN;
+	}
+}
+
+/* name=value: false if it is none. */
 static bool
-peer_pair(struct peer_reader *r, struct peer *peer, bool *found)
+peer_pair(struct peer_reader *r, struct peer_element *element)
 {
 	struct peer_value value = {.length = 0};
 	const char *name = r->at, *text;
@@ -366,28 +403,21 @@ peer_pair(struct peer_reader *r, struct peer *peer, bool *found)
 	} else {
 		length = peer_token(r);
 	}
-	if (n != 3 || strncasecmp(name, "for", 3) != 0)
-		return true;
-	/* Twice in one element: nobody knows which. */
-	if (*found || !peer_parse(text, length, peer))
-		return false;
-	*found = true;
+	peer_element_add(element, name, n, text, length);
 	return true;
 }
 
-/* False: it is malformed, or has no address of whom it was for. */
+/* False if it is malformed. */
 static bool
-peer_element(struct peer_reader *r, struct peer *peer)
+peer_element_read(struct peer_reader *r, struct peer_element *element)
 {
-	bool found = false;
-
 	do {
 		peer_skip_blanks(r);
-		if (!peer_pair(r, peer, &found))
+		if (!peer_pair(r, element))
 			return false;
 		peer_skip_blanks(r);
 	} while (peer_accept(r, ';'));
-	return found;
+	return true;
 }
 
 void
@@ -396,7 +426,7 @@ peer_chain_forwarded(struct peer_chain *chain, const char *value, size_t length)
 	struct peer_reader r = {value, value + length};
 
 	for (;;) {
-		struct peer peer;
+		struct peer_element element = {.known = false};
 		bool good;
 
 		peer_skip_blanks(&r);
@@ -404,14 +434,16 @@ peer_chain_forwarded(struct peer_chain *chain, const char *value, size_t length)
 			continue;
 		if (r.at == r.end)
 			return;
-		good = peer_element(&r, &peer);
-		peer_chain_add(chain, good ? &peer : NULL);
+		good = peer_element_read(&r, &element);
+		peer_chain_add(chain,
+		    good && element.known ? &element.peer : NULL,
+		    good ? element.scheme : SCHEME_UNKNOWN);
 		if (r.at == r.end || peer_accept(&r, ','))
 			continue;
 		/* Not even where the next one begins is sure: a client's quote
 		 * may have swallowed what a proxy added. A proxy's own list may
 		 * be in a header of its own, which is read afresh. */
-		peer_chain_add(chain, NULL);
+		peer_chain_add(chain, NULL, SCHEME_UNKNOWN);
 		return;
 	}
 }

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "roles/http/scheme.h"
+
 struct err;
 struct sockaddr;
 
@@ -59,6 +61,9 @@ struct peer_chain {
 	const struct peer_nets *nets;
 	struct peer client;
 	bool known;
+	enum scheme scheme; /* what Forwarded says with that client, or with
+			     * one that it does not name */
+	int behind;         /* addresses behind that client's */
 };
 
 void peer_chain_start(struct peer_chain *chain, const struct peer_nets *nets);
@@ -76,5 +81,12 @@ void peer_chain_forwarded(
  */
 void peer_chain_end(const struct peer_chain *chain, const struct peer *proxy,
     struct peer *client);
+
+/*
+ * How that client came: X-Forwarded-Proto, if there is any, else what Forwarded
+ * says, if that was read. UNKNOWN: nothing, or nothing that can be believed.
+ */
+enum scheme peer_scheme(
+    const struct peer_chain *chain, const struct scheme_list *protos);
 
 #endif

@@ -33,6 +33,27 @@ request_chain(struct request *r, struct peer_chain *chain, const char *name,
 	return found;
 }
 
+/* What a trusted proxy says of how its client came is what everybody after
+ * this step takes for the scheme. */
+static void
+request_scheme(struct request *r, const struct peer_chain *chain)
+{
+	const h2o_headers_t *headers = &r->req->headers;
+	struct scheme_list list = {0};
+	enum scheme scheme;
+	ssize_t at = -1;
+
+	while ((at = h2o_find_header_by_str(
+		    headers, H2O_STRLIT("x-forwarded-proto"), at)) >= 0)
+		scheme_list_add(&list, headers->entries[at].value.base,
+		    headers->entries[at].value.len);
+	scheme = peer_scheme(chain, &list);
+	if (scheme != SCHEME_UNKNOWN)
+		r->req->scheme = r->req->input.scheme =
+		    scheme == SCHEME_HTTPS ? &H2O_URL_SCHEME_HTTPS
+					   : &H2O_URL_SCHEME_HTTP;
+}
+
 enum request_end
 request_client(struct request *r)
 {
@@ -50,6 +71,7 @@ request_client(struct request *r)
 	    request_chain(
 		r, &chain, H2O_STRLIT("forwarded"), peer_chain_forwarded))
 		peer_chain_end(&chain, &conn->peer, &conn->client);
+	request_scheme(r, &chain);
 	return REQUEST_GOES_ON;
 }
 
