@@ -71,7 +71,7 @@ child_metrics_process(
 	metrics_value(out, "chimpd_process_start_timestamp_seconds", labels,
 	    child->priv->born_s);
 	metrics_count(out, "chimpd_process_restarts_total", labels,
-	    child->birth->generation - 1);
+	    child->birth->restarts);
 	child_metrics_cpu(CLOCK_PROCESS_CPUTIME_ID, labels, out);
 	child_metrics_memory(getpid(), labels, out);
 	metrics_count(out, "chimpd_process_busy", labels, status.busy);

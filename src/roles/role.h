@@ -30,6 +30,7 @@ struct birth {
 	int index;                /* of the slot in its role or class, from 0 */
 	uint32_t slot;            /* the master's number of the slot */
 	uint32_t generation;      /* how many processes the slot has had */
+	uint32_t restarts;        /* how many died in this place before */
 	char id[UUID_TEXT_BYTES]; /* of this process */
 	char node_id[UUID_TEXT_BYTES]; /* of the master's birth */
 	int master_fd;                 /* SOCK_SEQPACKET, see msg.h */

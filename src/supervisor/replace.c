@@ -53,6 +53,7 @@ replace_start(struct slot *old)
 		abort(); /* replace_may_start */
 	slot = slot_add(m, &class, old->index);
 	slot->predecessor = old;
+	slot->restarts = old->restarts;
 	slot->on_trial = master_is_rolling(m);
 	old->successor = slot;
 	slot_start(slot);

@@ -169,7 +169,8 @@ slot_start_failed(struct slot *slot)
 static void
 slot_birth(struct slot *slot)
 {
-	slot->generation++;
+	if (slot->generation++ > 0)
+		slot->restarts++;
 	uuid_random(slot->id);
 	memset(&slot->heartbeat, 0, sizeof(slot->heartbeat));
 	slot->wrong_messages = 0;

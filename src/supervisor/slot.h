@@ -32,6 +32,8 @@ struct slot {
 	enum slot_state state; /* slot_set_state changes it */
 	uint32_t number;       /* never given twice */
 	uint32_t generation;   /* how many processes it has had */
+	uint32_t restarts;     /* of its place: those before it died; goes on
+				* in a successor */
 	const struct role *role;
 	char class[40];  /* of a worker; "" = other roles */
 	int index;       /* in its role or class */

@@ -93,6 +93,7 @@ spawn_role(const struct slot *slot, int fd)
 	birth->index = slot->index;
 	birth->slot = slot->number;
 	birth->generation = slot->generation;
+	birth->restarts = slot->restarts;
 	snprintf(birth->id, sizeof(birth->id), "%s", slot->id);
 	snprintf(birth->node_id, sizeof(birth->node_id), "%s", m->node_id);
 	birth->master_fd = fd;

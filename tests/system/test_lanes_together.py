@@ -219,7 +219,7 @@ def test_nothing_of_an_array_reaches_the_next(lanes):
 def test_a_subscriber_runs_them_together(subscribe, mode, record_property):
     count = 4000
     database = subscribe(f'lanes = 8  mode = "{mode}"', sql="t.many" if mode == "batch" else "t.one", subscriber=1)
-    database.rows("select count(chimp.publish('e', '{}', (n % 40)::text)) from generate_series(1, %s) n", count)
+    database.rows("select count(chimp.publish('e', '{}', (n %% 40)::text)) from generate_series(1, %s) n", count)
     until(lambda: database.value("select count(*) from t.seen") == count, "all are handled")
     assert database.value("select count(distinct id) from t.seen") == count
     assert database.rows("select key from t.seen group by key having array_agg(id order by n)"
@@ -251,7 +251,7 @@ def test_a_bad_event_stops_its_own_lane_only(subscribe, mode):
     database = subscribe(f'lanes = 8  mode = "{mode}"  max_attempts = 2  retry_delay = "1s"  backoff = "constant"',
                          sql="t.many" if mode == "batch" else "t.one", subscriber=1)
     database.rows("""
-        select count(chimp.publish('e', case when n = 100 then '{"bad": true}' else '{}' end, (n % 40)::text))
+        select count(chimp.publish('e', case when n = 100 then '{"bad": true}' else '{}' end::jsonb, (n % 40)::text))
         from generate_series(1, 400) n""")
     bad = database.value("select chimp.event_lane(0, '20', 8)")
     others = "from t.seen where chimp.event_lane(0, key, 8) <> %s"

@@ -88,6 +88,23 @@ def test_all_processes_of_the_node_are_there(start, orders_conf):
                         process="worker/default/0") == 1, "the restart is counted")
 
 
+def test_restarts_are_counted_over_reloads(start, orders_conf):
+    daemon = start(orders_conf, processes=1)
+    place = "worker/default/0"
+
+    def now(what, process=place):
+        return value(scrape(daemon), f"chimpd_process_{what}", process=process)
+
+    for n in (1, 2):
+        daemon.wait_replaced(place, daemon.kill(place))
+        until(lambda n=n: now("restarts_total") == n, "the restart is counted")
+        born = now("start_timestamp_seconds")
+        daemon.send_signal(signal.SIGHUP)
+        until(lambda born=born: now("start_timestamp_seconds") > born, "its successor has spoken")
+        assert now("restarts_total") == n
+        assert now("restarts_total", "http/0") == 0
+
+
 def test_the_manual_has_every_name():
     shown = set(re.findall(r"^\| `(chimpd_\w+)` \|", (SRCDIR / "doc/metrics.md").read_text(), re.M))
     source = (SRCDIR / "src/common/base/metrics_text.c").read_text()

@@ -31,7 +31,7 @@ static const struct metrics_family metrics_families[] = {
 	{ "chimpd_process_start_timestamp_seconds", METRICS_GAUGE,
 	  "When the process was born, since 1970." },
 	{ "chimpd_process_restarts_total", METRICS_COUNTER,
-	  "Processes that died in this place since it was made or replaced." },
+	  "Processes that died in this place, over reloads and recycling." },
 	{ "chimpd_process_cpu_seconds_total", METRICS_COUNTER,
 	  "Processor time of the process, user and system." },
 	{ "chimpd_process_resident_memory_bytes", METRICS_GAUGE,
