@@ -151,7 +151,9 @@ begin
 			return;
 		end if;
 	end if;
-	most := (w.s).batch * cardinality(lanes);
+	-- Several arrays of small ones, but no more than are handled in time: what is
+	-- read and not handled is read again.
+	most := greatest((w.s).batch, least((w.s).batch * cardinality(lanes), 400));
 	tick := (w.at).tick;
 	event_id := (w.at).event_id;
 	if (w.l).replays then

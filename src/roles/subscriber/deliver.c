@@ -13,9 +13,12 @@
 /* Until a lane is looked at again that is paused, or whose former owner has
  * left its event to be retried. */
 #define DELIVER_WAIT_MS 1000
-/* What takes longer is done side by side, a lane each. As long as a delivery
- * takes up events at all (chimp.deliver_ID). */
-#define DELIVER_QUICK_MS 20
+/* What takes longer, in all and for each event, is done side by side, a lane
+ * each. In all: as long as a delivery takes up events (chimp.deliver_ID). For
+ * each: some ten times of what reading it costs, which is what being together
+ * saves. */
+#define DELIVER_QUICK_MS      20
+#define DELIVER_EVENTS_PER_MS 10
 
 static void
 deliver_apart(struct runner *r)
@@ -52,8 +55,10 @@ deliver_failed(struct runner *r, const struct pg_reply *reply)
 static void
 deliver_note(struct runner *r, const struct pg_result *answer)
 {
-	bool some = pg_int(answer, 0, 0) > 0;
-	bool quick = clock_mono_ms() - r->begun_ms < DELIVER_QUICK_MS;
+	int64_t handled = pg_int(answer, 0, 0);
+	int64_t took_ms = clock_mono_ms() - r->begun_ms;
+	bool quick = took_ms < DELIVER_QUICK_MS ||
+		     took_ms < handled / DELIVER_EVENTS_PER_MS;
 
 	for (int i = 0; i < r->n_lanes; i++) {
 		struct lane *lane = r->lanes[i];
@@ -63,7 +68,7 @@ deliver_note(struct runner *r, const struct pg_result *answer)
 		if (!pg_is_null(answer, 0, 2) &&
 		    pg_int(answer, 0, 2) == lane->number)
 			lane->singly = 1;
-		if (!some)
+		if (handled == 0)
 			continue;
 		lane->conflicts = 0;
 		lane->complained = false;
