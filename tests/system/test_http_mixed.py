@@ -150,6 +150,7 @@ def daemon(start, app):
                  http='request_timeout = "10s"  wait_max = "5s"')
 
 
+@pytest.mark.soak
 def test_mixed_load_leaves_nothing_behind(daemon, database, figure):
     loads = [Load(daemon, n) for n in range(CLIENTS)]
     end = time.monotonic() + SECONDS
