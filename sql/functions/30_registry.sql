@@ -42,6 +42,9 @@ language sql as $$
 	update chimp.subscription s set active = r.active
 	from chimp.registration r
 	where r.kind = 'subscription' and r.name = s.name and s.active <> r.active;
+	update chimp.workflow_definition d set active = r.active
+	from chimp.registration r, chimp.workflow w
+	where w.id = d.workflow_id and r.kind = 'workflow' and r.name = w.name || '@' || d.version and d.active <> r.active;
 $$;
 comment on function chimp.registry_sweep() is
 	'End registrations that no live node has, in all tables that carry them. Queues keep accepting jobs, subscriptions keep their cursors.';
@@ -50,10 +53,11 @@ comment on function chimp.registry_sweep() is
 create or replace function chimp.app_registrations(apps jsonb)
 returns table (kind text, name text, app text, definition jsonb)
 language sql immutable as $$
-	select k.kind, coalesce(d.value ->> 'name', d.value ->> 'pattern'), a.value ->> 'name', d.value
+	select k.kind, coalesce(d.value ->> 'name', d.value ->> 'pattern') || case k.kind
+		when 'workflow' then '@' || (d.value ->> 'version') else '' end, a.value ->> 'name', d.value
 	from jsonb_array_elements(apps -> 'apps') a,
 	(values ('action', 'actions'), ('route', 'routes'), ('queue', 'queues'),
-		('subscription', 'subscriptions'), ('schedule', 'schedules')) k (kind, member),
+		('subscription', 'subscriptions'), ('schedule', 'schedules'), ('workflow', 'workflows')) k (kind, member),
 	jsonb_array_elements(coalesce(a.value -> k.member, '[]')) d
 $$;
 
@@ -161,7 +165,7 @@ begin
 			using errcode = 'CH002',
 			hint = 'names are global in a database: choose another name, or stop the nodes that run that app';
 	end loop;
-	for r in select * from chimp.app_registrations(apps) loop
+	for r in select * from chimp.app_registrations(apps) n where n.kind <> 'workflow' loop
 		perform chimp.check_handler(r.app, r.kind, r.name, r.definition ->> 'sql');
 	end loop;
 
@@ -178,6 +182,11 @@ begin
 	perform chimp.queue_put(n.name, n.definition) from chimp.app_registrations(apps) n where n.kind = 'queue';
 	perform chimp.schedule_put(n.name, n.definition) from chimp.app_registrations(apps) n where n.kind = 'schedule';
 	perform chimp.subscription_put(n.name, n.definition) from chimp.app_registrations(apps) n where n.kind = 'subscription';
+	-- With their actions, which may have changed.
+	perform chimp.workflow_put(n.definition ->> 'name', n.definition) from chimp.app_registrations(apps) n where n.kind = 'workflow';
+	perform chimp.registry_sweep();
+	perform chimp.workflow_queue_put(w.name) from chimp.workflow w;
+	perform chimp.workflows_unpark();
 	-- As this binary makes it; nobody's missing function may stop a node.
 	perform chimp.queue_make_run(q) from chimp.schedule s join chimp.queue q on q.id = s.queue_id
 	where s.run_time and s.active and to_regprocedure(q.handler || '(jsonb)') is not null;

@@ -73,6 +73,8 @@ begin
 	insert into chimp.job_ended (job_id, queue_id, state, started_at, process_id, error)
 	values (j.id, j.queue_id, $3, c.claimed_at, c.process_id, $4);
 	perform chimp.job_close(j);
+	perform chimp.workflow_job_ended(j, state, error) from chimp.queue q
+	where q.id = j.queue_id and q.workflow_id is not null;
 end $$;
 
 create or replace function chimp.job_dead(j chimp.job, c chimp.job_claim, attempts int, error jsonb) returns void
@@ -130,7 +132,9 @@ begin
 		return 'dead';
 	end if;
 	perform chimp.job_to_ready(q, job, j.priority, clock_timestamp()
-		+ chimp.retry_delay_ms(q.backoff, q.retry_delay_ms, q.retry_delay_max_ms, n) * interval '1 ms');
+		+ case when q.workflow_id is null
+			then chimp.retry_delay_ms(q.backoff, q.retry_delay_ms, q.retry_delay_max_ms, n)
+			else chimp.workflow_retry_ms(q, j, n) end * interval '1 ms');
 	return 'retry';
 end $$;
 comment on function chimp.job_fail(bigint, bigint, text, text, text, text, text) is

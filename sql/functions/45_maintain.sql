@@ -185,6 +185,7 @@ create or replace function chimp.maintain(max_rows int default 10000) returns bo
 language plpgsql as $$
 declare
 	firings int := 0;
+	runs int;
 begin
 	if not pg_try_advisory_xact_lock(hashtext('chimp.maintain')) then
 		return false;
@@ -199,10 +200,11 @@ begin
 	end if;
 	-- Deleting a job costs more than counting one, and whoever asks has other
 	-- things to do on this connection: some 20 ms.
-	return chimp.retain(max_rows / 5) >= max_rows / 10 or firings > 0;
+	runs := chimp.workflow_retain(least(max_rows / 10, 1000));
+	return chimp.retain(max_rows / 5) >= max_rows / 10 or firings > 0 or runs > 0;
 end $$;
 comment on function chimp.maintain(int) is
-	'A step of maintenance, bounded by max_rows: counts of done jobs, retention of jobs and firings. True: there is more to do. False too when another process is at it.';
+	'A step of maintenance, bounded by max_rows: counts of done jobs, retention of jobs, firings and runs of workflows. True: there is more to do. False too when another process is at it.';
 
 create or replace function chimp.count_open(max_rows int default 50000) returns boolean
 language plpgsql as $$

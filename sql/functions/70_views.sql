@@ -143,3 +143,17 @@ select n.name, n.id, min(p.started_at) as started_at, count(p.id) as processes,
 from chimp.node n left join chimp.process p on p.node_id = n.id
 group by n.id, n.name;
 comment on view chimp.nodes is 'Masters that have registered, with the number of their processes.';
+
+create or replace view chimp.workflows as
+select r.external_id as id, w.name, d.version, r.status, r.input, r.state, r.results, r.step as current_step, r.waits_for,
+	r.wake_at, r.error, p.external_id as parent, r.created_at, r.updated_at, r.ended_at
+from chimp.workflow_run r
+join chimp.workflow_definition d on d.id = r.definition_id
+join chimp.workflow w on w.id = d.workflow_id
+left join chimp.workflow_run p on p.id = r.parent_id;
+comment on view chimp.workflows is 'Runs of workflows: those that are open, and ended ones for the retention of their workflow.';
+
+create or replace view chimp.workflow_events as
+select r.external_id as id, h.seq, h.step, h.what, h.at, h.attempts, h.job_id, h.result, h.error
+from chimp.workflow_history h join chimp.workflow_run r on r.id = h.run_id;
+comment on view chimp.workflow_events is 'What runs of workflows have gone through, a row for each transition.';
