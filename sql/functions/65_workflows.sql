@@ -6,7 +6,8 @@
 -- looks at it, which comes into being when they commit.
 
 create or replace function chimp.workflow_find(id text) returns chimp.workflow_run
-language plpgsql stable as $$
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	r chimp.workflow_run;
 begin
@@ -18,46 +19,48 @@ begin
 	return r;
 end $$;
 
-create or replace function chimp.workflow_enqueue(queue int, payload jsonb, run_at timestamptz, attempts int,
+create or replace function chimp.workflow_enqueue(definition int, payload jsonb, run_at timestamptz, attempts int,
 	timeout_ms bigint, trace text) returns bigint
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
+	q record;
 	job bigint;
-	rank int;
-	name text;
 begin
-	select -q.priority, case when q.paused_at is null and pg_sequence_last_value(q.wake) = 2 then q.name end
-	into rank, name
-	from chimp.queue q where q.id = $1;
+	select o.id, -o.priority as rank, o.name, o.paused_at is null and pg_sequence_last_value(o.wake) = 2 as asleep
+	into q
+	from chimp.workflow_definition d join chimp.workflow w on w.id = d.workflow_id join chimp.queue o on o.id = w.queue_id
+	where d.id = $1;
 	insert into chimp.job as j (queue_id, priority, payload, max_attempts, timeout_ms, trace)
-	values ($1, -rank, $2, $4, $5, $6)
+	values (q.id, -q.rank, $2, $4, $5, $6)
 	returning j.id into job;
 	if run_at > clock_timestamp() then
-		insert into chimp.job_scheduled (job_id, queue_id, run_at) values (job, $1, $3);
+		insert into chimp.job_scheduled (job_id, queue_id, run_at) values (job, q.id, $3);
 		-- Sleepers look again every 5 s and learn of later ones then.
 		if run_at > clock_timestamp() + interval '6 s' then
 			return job;
 		end if;
 	else
-		insert into chimp.job_ready (queue_id, rank, job_id) values ($1, rank, job);
+		insert into chimp.job_ready (queue_id, rank, job_id) values (q.id, q.rank, job);
 	end if;
-	if name is not null then
-		perform pg_notify('chimp_work', name);
+	if q.asleep then
+		perform pg_notify('chimp_work', q.name);
 	end if;
 	return job;
 end $$;
 comment on function chimp.workflow_enqueue(int, jsonb, timestamptz, int, bigint, text) is
-	'A job that moves a run on, now or at run_at; its id.';
+	'A job that moves a run of this definition on, now or at run_at; its id.';
 
 create or replace function chimp.workflow_begin_run(name text, input jsonb, id text, parent bigint) returns bigint
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	d record;
 	run bigint;
 	job bigint;
 	former text;
 begin
-	select o.id as definition, w.queue_id, s.id as step_id, s.name as step,
+	select o.id as definition, s.id as step_id, s.name as step,
 		(s.definition ->> 'max_attempts')::int as attempts, (s.definition ->> 'timeout_ms')::bigint as timeout_ms
 	into d
 	from chimp.workflow w
@@ -88,7 +91,7 @@ begin
 		end if;
 		return null;
 	end if;
-	job := chimp.workflow_enqueue(d.queue_id, jsonb_build_object('run', run, 'seq', 0), null, d.attempts,
+	job := chimp.workflow_enqueue(d.definition, jsonb_build_object('run', run, 'seq', 0), null, d.attempts,
 		d.timeout_ms, nullif(current_setting('chimp.trace', true), ''));
 	return run;
 end $$;
@@ -116,10 +119,8 @@ begin
 		return false;
 	end if;
 	-- Looks whether the run waits for it, when both are committed.
-	perform chimp.workflow_enqueue(w.queue_id, jsonb_build_object('run', r.id, 'signal', $2), null, null, null,
-		nullif(current_setting('chimp.trace', true), ''))
-	from chimp.workflow_definition d join chimp.workflow w on w.id = d.workflow_id
-	where d.id = r.definition_id;
+	perform chimp.workflow_enqueue(r.definition_id, jsonb_build_object('run', r.id, 'signal', $2), null, null, null,
+		nullif(current_setting('chimp.trace', true), ''));
 	return true;
 end $$;
 

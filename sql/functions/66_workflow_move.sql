@@ -3,17 +3,21 @@
 
 create or replace function chimp.workflow_note(r chimp.workflow_run, what text, result jsonb, error jsonb, undo boolean,
 	input jsonb) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 begin
 	insert into chimp.workflow_history (run_id, seq, step, what, job_id, attempts, undo, input, result, error)
-	values (r.id, r.seq, r.step, $2, r.job_id, coalesce((select a.attempt + ($4 is null)::int from chimp.job_attempt a where a.job_id = r.job_id), 1),
+	values (r.id, r.seq, r.step, $2, r.job_id,
+		-- A failed one has been charged already.
+		coalesce((select a.attempt + ($4 is null)::int from chimp.job_attempt a where a.job_id = r.job_id), 1),
 		$5, $6, $3, $4);
 end $$;
 comment on function chimp.workflow_note(chimp.workflow_run, text, jsonb, jsonb, boolean, jsonb) is
 	'Append to a run''s history, once for each of its numbers.';
 
 create or replace function chimp.workflow_save(r chimp.workflow_run) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	most constant int := 1048576;
 begin
@@ -70,9 +74,10 @@ begin
 end $$;
 
 create or replace function chimp.workflow_context(r chimp.workflow_run) returns jsonb
-language sql stable as $$
-	select jsonb_build_object('input', r.input, 'state', r.state, 'results', r.results)
-$$;
+language plpgsql stable as $$
+begin
+	return jsonb_build_object('input', r.input, 'state', r.state, 'results', r.results);
+end $$;
 
 create or replace function chimp.workflow_set_state(r chimp.workflow_run, state jsonb) returns jsonb
 language plpgsql as $$
@@ -84,24 +89,20 @@ begin
 	return state;
 end $$;
 
-create or replace function chimp.workflow_queue(r chimp.workflow_run) returns int
-language sql stable as $$
-	select w.queue_id from chimp.workflow_definition d join chimp.workflow w on w.id = d.workflow_id
-	where d.id = r.definition_id
-$$;
-
 create or replace function chimp.workflow_job(r chimp.workflow_run, s chimp.workflow_step) returns bigint
-language sql volatile as $$
-	select chimp.workflow_enqueue(chimp.workflow_queue(r), jsonb_build_object('run', r.id, 'seq', r.seq), r.wake_at,
+language plpgsql as $$
+begin
+	return chimp.workflow_enqueue(r.definition_id, jsonb_build_object('run', r.id, 'seq', r.seq), r.wake_at,
 		(s.definition ->> 'max_attempts')::int,
-		case s.kind when 'action' then (s.definition ->> 'timeout_ms')::bigint end, r.trace)
-$$;
+		case s.kind when 'action' then (s.definition ->> 'timeout_ms')::bigint end, r.trace);
+end $$;
 comment on function chimp.workflow_job(chimp.workflow_run, chimp.workflow_step) is
 	'The job that moves a run on, at its wake_at or now.';
 
 -- Its former wait had a time-out, which nobody needs any more.
 create or replace function chimp.workflow_unschedule(r chimp.workflow_run) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 begin
 	if r.wake_at is not null then
 		delete from chimp.job_scheduled s where s.job_id = r.job_id;
@@ -114,7 +115,8 @@ end $$;
 -- Going on ------------------------------------------------------------------------------
 
 create or replace function chimp.workflow_step_at(definition int, name text) returns chimp.workflow_step
-language plpgsql stable as $$
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	s chimp.workflow_step;
 begin
@@ -123,7 +125,8 @@ begin
 end $$;
 
 create or replace function chimp.workflow_take(r chimp.workflow_run) returns jsonb
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	s chimp.workflow_signal;
 begin
@@ -212,7 +215,8 @@ comment on function chimp.workflow_enter(chimp.workflow_run, chimp.workflow_step
 	'Make a step the current one of a run: its job, its sleep, its wait, its child.';
 
 create or replace function chimp.workflow_go(r chimp.workflow_run, number int, target text) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	s chimp.workflow_step;
 	most int;
@@ -297,7 +301,8 @@ begin
 end $$;
 
 create or replace function chimp.workflow_cancelled(r chimp.workflow_run) returns boolean
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	reason jsonb;
 begin
@@ -325,32 +330,34 @@ comment on function chimp.workflow_cancelled(chimp.workflow_run) is
 create or replace function chimp.workflow_open(payload jsonb, out r chimp.workflow_run, out todo int, out signal jsonb,
 	out timed_out boolean)
 language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	run constant bigint := payload ->> 'run';
 	seq constant int := payload ->> 'seq';
 	s chimp.workflow_step;
-	active boolean;
+	w record;
 begin
 	timed_out := false;
-	select * into r from chimp.workflow_run o where o.id = run for update skip locked;
+	select o as r, d.active, exists (select from chimp.workflow_signal c
+		where c.run_id = o.id and c.name = 'chimp.cancel' and c.consumed_seq is null) as cancel
+	into w
+	from chimp.workflow_run o join chimp.workflow_definition d on d.id = o.definition_id
+	where o.id = run for update of o skip locked;
 	if not found then
 		if exists (select from chimp.workflow_run o where o.id = run) then
 			perform chimp.snooze('20 ms');   -- another job of it is at work
 		end if;
 		return;
 	end if;
+	r := w.r;
 	if r.ended_at is not null or r.status = 'parked' or seq <> r.seq then
 		return;                          -- a wake that nobody needs any more
 	end if;
-	select d.active into active from chimp.workflow_definition d where d.id = r.definition_id;
-	if not active then
+	if not w.active then
 		perform chimp.workflow_park(r);
 		return;
 	end if;
-	if r.failing is null and exists (
-		select from chimp.workflow_signal o
-		where o.run_id = r.id and o.name = 'chimp.cancel' and o.consumed_seq is null) then
+	if r.failing is null and w.cancel then
 		perform chimp.workflow_cancelled(r);
 		return;
 	end if;
@@ -395,7 +402,8 @@ comment on function chimp.workflow_open(jsonb) is
 	'First thing of a run''s job: hold the run''s row, and do all that needs no handler. todo: the step whose handler is to be called; less than 0: its compensation; 0: none yet, the run begins; NULL: nothing is left to be done.';
 
 create or replace function chimp.workflow_done(r chimp.workflow_run, input jsonb, result jsonb) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	s chimp.workflow_step;
 begin
@@ -410,7 +418,8 @@ comment on function chimp.workflow_done(chimp.workflow_run, jsonb, jsonb) is
 -- Ends ------------------------------------------------------------------------------------
 
 create or replace function chimp.workflow_end(r chimp.workflow_run, status text) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 begin
 	r.status := $2;
 	r.wake_at := null;
@@ -426,7 +435,8 @@ begin
 end $$;
 
 create or replace function chimp.workflow_fail(r chimp.workflow_run, error jsonb) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 begin
 	if r.failing is null then
 		r.failing := 'failed';
@@ -445,7 +455,8 @@ comment on function chimp.workflow_fail(chimp.workflow_run, jsonb) is
 	'The current step of a run, or its compensation, has failed for the last time: compensate what is left, the latest first, then end it.';
 
 create or replace function chimp.workflow_compensate(r chimp.workflow_run) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	h chimp.workflow_history;
 	s chimp.workflow_step;
@@ -477,7 +488,8 @@ language sql stable as $$
 $$;
 
 create or replace function chimp.workflow_undone(r chimp.workflow_run, result jsonb) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 begin
 	update chimp.workflow_history h set undo = false where h.run_id = r.id and h.seq = r.undo_seq;
 	perform chimp.workflow_note(r, 'compensated', result, null, false, null);
@@ -485,7 +497,8 @@ begin
 end $$;
 
 create or replace function chimp.workflow_job_ended(j chimp.job, state text, error jsonb) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	run constant bigint := j.payload ->> 'run';
 	seq constant int := j.payload ->> 'seq';

@@ -71,7 +71,7 @@ begin
 	if exists (select from chimp.workflow_signal o
 		where o.run_id = r.id and o.name = r.waits_for and o.consumed_seq is null) then
 		-- Here already: the next call has it.
-		perform chimp.workflow_enqueue(chimp.workflow_queue(r),
+		perform chimp.workflow_enqueue(r.definition_id,
 			jsonb_build_object('run', r.id, 'signal', r.waits_for), null, null, null, r.trace);
 	end if;
 	if r.wake_at is not null then

@@ -228,12 +228,12 @@ begin
 		r.parked_from := null;
 		perform chimp.workflow_save(r);
 		if r.status <> 'waiting_signal' or r.wake_at is not null then
-			perform chimp.workflow_enqueue(chimp.workflow_queue(r), jsonb_build_object('run', r.id, 'seq', r.seq), r.wake_at,
+			perform chimp.workflow_enqueue(r.definition_id, jsonb_build_object('run', r.id, 'seq', r.seq), r.wake_at,
 				(s.definition ->> 'max_attempts')::int, null, r.trace)
 			from (select r.step_id) x left join chimp.workflow_step s on s.id = x.step_id;
 		end if;
 		-- What it was sent meanwhile.
-		perform chimp.workflow_enqueue(chimp.workflow_queue(r), jsonb_build_object('run', r.id, 'signal', x.name), null,
+		perform chimp.workflow_enqueue(r.definition_id, jsonb_build_object('run', r.id, 'signal', x.name), null,
 			null, null, r.trace)
 		from (select distinct m.name from chimp.workflow_signal m where m.run_id = r.id and m.consumed_seq is null) x;
 	end loop;
