@@ -21,6 +21,9 @@
 struct err;
 struct arena;
 
+/* What an optional number or duration is when the file says nothing. */
+enum { CONF_UNSET = -1 };
+
 /* A list of strings; items[count] is NULL. */
 struct conf_strings {
 	char **items;

@@ -295,13 +295,13 @@ static const struct conf_key root_keys[] = {
 
 #define ONE(name, how, type, at, keys)                                        \
 	{ name, how, sizeof(struct type), offsetof(struct conf, at), 0,       \
-	  keys, COUNT(keys), NULL, 0 }
+	  keys, COUNT(keys), NULL, 0, false }
 
 static const struct conf_section http_sections[] = {
 	MANY("tls", conf_tls, conf_http, tls, tls_keys, NULL, 0),
 	{ "cors", CONF_ONE, sizeof(struct conf_cors),
 	  offsetof(struct conf_http, cors), 0,
-	  cors_keys, COUNT(cors_keys), NULL, 0 },
+	  cors_keys, COUNT(cors_keys), NULL, 0, false },
 };
 
 static const struct conf_section root_sections[] = {
@@ -309,7 +309,7 @@ static const struct conf_section root_sections[] = {
 	ONE("database", CONF_ONE, conf_database, database, database_keys),
 	{ "http", CONF_ROLE, sizeof(struct conf_http),
 	  offsetof(struct conf, http), 0, http_keys, COUNT(http_keys),
-	  http_sections, COUNT(http_sections) },
+	  http_sections, COUNT(http_sections), false },
 	MANY("worker", conf_worker, conf, workers, worker_keys, NULL, 0),
 	ONE("cron", CONF_ROLE, conf_cron, cron, cron_keys),
 	ONE("subscriber", CONF_ROLE, conf_subscriber, subscriber,
@@ -324,6 +324,7 @@ static const struct conf_section root_sections[] = {
 const struct conf_section conf_root = {
 	"", CONF_ONE, sizeof(struct conf), 0, 0,
 	root_keys, COUNT(root_keys), root_sections, COUNT(root_sections),
+	false,
 };
 
 /* clang-format on */

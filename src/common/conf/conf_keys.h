@@ -29,7 +29,8 @@ enum conf_type {
 enum conf_key_flag {
 	CONF_SECRET = 1 << 0,   /* may hold a password: masked by -T */
 	CONF_INTERNAL = 1 << 1, /* handed to the master, no key of the file */
-	CONF_OPTIONAL = 1 << 2, /* "" is the same as none: -T leaves it out */
+	CONF_OPTIONAL = 1 << 2, /* may be none, which -T leaves out: "", of a
+				 * number CONF_UNSET; without a def it is */
 	CONF_FIXED = 1 << 3     /* a reload does not change it */
 };
 
@@ -64,6 +65,7 @@ struct conf_section {
 	size_t n_keys;
 	const struct conf_section *subs;
 	size_t n_subs;
+	bool repeats; /* CONF_MANY: a title may stand more than once */
 };
 
 /* struct conf itself. */

@@ -4,6 +4,7 @@
 #include "common/conf/conf_node.h"
 #include "common/base/err.h"
 #include "common/base/mem.h"
+#include "common/base/strbuf.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -18,6 +19,33 @@ conf_node_given(const struct conf_node *node, const char *key)
 
 	assert(k != NULL);
 	return &node->given[k - node->section->keys];
+}
+
+/* The sections between an app's and this one. */
+static void
+put_around(const struct conf_node *node, struct strbuf *out)
+{
+	const struct conf_node *around = node->parent;
+
+	if (around == NULL || around->title == NULL ||
+	    around->parent->parent == NULL)
+		return;
+	put_around(around, out);
+	strbuf_printf(out, "%s \"%s\": ", around->section->name, around->title);
+}
+
+static int
+titled_err(const struct conf_node *node, const char *where, const char *key,
+    const char *reason, struct err *err)
+{
+	struct strbuf around = STRBUF_EMPTY;
+
+	put_around(node, &around);
+	err_set(err, "%s: %s%s \"%s\"%s%s: %s", where, strbuf_str(&around),
+	    node->section->name, node->title, *key != '\0' ? ": " : "", key,
+	    reason);
+	strbuf_done(&around);
+	return -1;
 }
 
 int
@@ -37,8 +65,7 @@ conf_node_err(const struct conf_node *node, const char *key, struct err *err,
 	if (key == NULL)
 		key = "";
 	if (node->title != NULL)
-		return err_set(err, "%s: %s \"%s\"%s%s: %s", where, name,
-		    node->title, *key != '\0' ? ": " : "", key, reason);
+		return titled_err(node, where, key, reason, err);
 	if (*name == '\0' && *key == '\0')
 		return err_set(err, "%s: %s", where, reason);
 	return err_set(err, "%s: %s%s%s: %s", where, name, sep, key, reason);

@@ -19,7 +19,8 @@ struct conf_given {
 
 struct conf_node {
 	const struct conf_section *section;
-	char *title; /* NULL: the section has none */
+	const struct conf_node *parent; /* NULL: the top of the file */
+	char *title;                    /* NULL: the section has none */
 	const char *where;
 	const char *dir;          /* absolute folder of its file */
 	bool written;             /* false: only its defaults are there */
@@ -43,8 +44,9 @@ struct conf_given *conf_node_given(
 
 /*
  * "WHERE: http.KEY: ", "WHERE: worker "heavy": KEY: " and the reason; `key` may
- * be NULL. The place is the key's if it was given, else the section's. Always
- * returns -1.
+ * be NULL. The place is the key's if it was given, else the section's. Within
+ * an app's section those around it are named too: "WHERE: workflow "w": step
+ * "s": KEY: ". Always returns -1.
  */
 int conf_node_err(const struct conf_node *node, const char *key,
     struct err *err, const char *fmt, ...)

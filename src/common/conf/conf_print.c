@@ -30,7 +30,7 @@ is_printed(const struct conf_key *key, void *base)
 	if (key->unless != 0 && **conf_field_string(base, key->unless))
 		return false;
 	return (key->flags & CONF_OPTIONAL) == 0 ||
-	       **conf_field_string(base, key->offset) != '\0';
+	       conf_value_is_set(key, base);
 }
 
 static void

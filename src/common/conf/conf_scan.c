@@ -34,6 +34,13 @@ enum { FILE_BYTES_MAX = 16 << 20, FILES_MAX = 1000 };
  */
 #define BEGIN_KEY "\001"
 
+/*
+ * libConfuse replaces a section by a later one of the same title. Where titles
+ * may repeat they are made different: this mark and a number stand behind
+ * them until take_title cuts them off.
+ */
+#define REPEAT_MARK '\001'
+
 struct file {
 	char *path;        /* as errors name it */
 	char *real;        /* absolute, without symbolic links */
@@ -44,6 +51,7 @@ struct scan {
 	struct arena *arena;
 	struct file *files;
 	size_t n_files;
+	size_t n_repeats; /* titles with REPEAT_MARK */
 	struct err *err;
 	bool failed;
 };
@@ -157,6 +165,26 @@ on_error(cfg_t *cfg, const char *fmt, va_list ap)
 	err_set(fail(), "%s: %s", place(cfg), text);
 }
 
+static void
+mark_title(cfg_t *cfg)
+{
+	char *marked =
+	    mem_printf("%s%c%zu", cfg->title, REPEAT_MARK, scan->n_repeats++);
+
+	free(cfg->title);
+	cfg->title = marked;
+}
+
+static char *
+take_title(const struct conf_section *s, const cfg_t *cfg)
+{
+	char *title = arena_strdup(scan->arena, cfg->title);
+
+	if (s->repeats)
+		*strrchr(title, REPEAT_MARK) = '\0';
+	return title;
+}
+
 /* Called for each item of a value; notes the place of the first one as the
  * option's comment, which libConfuse keeps and frees for us. */
 static int
@@ -169,6 +197,8 @@ on_value(cfg_t *cfg, cfg_opt_t *opt, const char *value, void *result)
 		    place(cfg), opt->name, before);
 	if (before == NULL)
 		cfg_opt_setcomment(opt, place(cfg));
+	if (strcmp(opt->name, BEGIN_KEY) == 0 && section_of(cfg)->repeats)
+		mark_title(cfg);
 	*(const char **)result = value;
 	return 0;
 }
@@ -305,6 +335,7 @@ empty_node(struct conf_node *node, const struct conf_section *s,
     const struct conf_node *parent)
 {
 	node->section = s;
+	node->parent = parent;
 	node->where = parent->where;
 	node->dir = parent->dir;
 	node->given =
@@ -328,6 +359,7 @@ take_kids(struct conf_node *node, const struct conf_section *s, cfg_t *cfg)
 	for (unsigned int i = 0; i < n; i++) {
 		struct conf_node *kid = &node->kids[node->n_kids++];
 
+		kid->parent = node;
 		if (take_node(kid, s, cfg_getnsec(cfg, s->name, i)) < 0)
 			return -1;
 		if (i > 0 && s->shape != CONF_MANY)
@@ -350,7 +382,7 @@ take_node(struct conf_node *node, const struct conf_section *s, cfg_t *cfg)
 	node->dir =
 	    dir_of(s == &conf_root ? scan->files[0].path : cfg->filename);
 	if (cfg->title != NULL)
-		node->title = arena_strdup(scan->arena, cfg->title);
+		node->title = take_title(s, cfg);
 	node->given =
 	    arena_alloc(scan->arena, s->n_keys * sizeof(*node->given));
 	for (size_t i = 0; i < s->n_keys; i++)

@@ -24,7 +24,14 @@
 
 #define MANY(name, type, parent, at, keys, subs, n_subs)                      \
 	{ name, CONF_MANY, sizeof(struct type), offsetof(struct parent, at),  \
-	  offsetof(struct parent, n_##at), keys, COUNT(keys), subs, n_subs }
+	  offsetof(struct parent, n_##at), keys, COUNT(keys), subs, n_subs,   \
+	  false }
+
+/* Titles may stand more than once. */
+#define REPEATED(name, type, parent, at, keys, subs, n_subs)                  \
+	{ name, CONF_MANY, sizeof(struct type), offsetof(struct parent, at),  \
+	  offsetof(struct parent, n_##at), keys, COUNT(keys), subs, n_subs,   \
+	  true }
 
 /* clang-format on */
 

@@ -10,7 +10,8 @@
 #include <assert.h>
 #include <string.h>
 
-/* The section that knows the key which was written in the wrong one. */
+/* The section that knows the key or section which was written in the wrong
+ * one. */
 static const struct conf_section *
 owner_of(const struct conf_section *in, const char *name)
 {
@@ -19,11 +20,14 @@ owner_of(const struct conf_section *in, const char *name)
 	if (key != NULL && conf_key_in_file(key))
 		return in;
 	assert(in->n_subs == 0 || in->subs != NULL);
+	for (size_t i = 0; i < in->n_subs; i++)
+		if (strcmp(in->subs[i].name, name) == 0)
+			return in;
 	for (size_t i = 0; i < in->n_subs; i++) {
 		const struct conf_section *s = owner_of(&in->subs[i], name);
 
-		if (s != NULL || strcmp(in->subs[i].name, name) == 0)
-			return s != NULL ? s : in;
+		if (s != NULL)
+			return s;
 	}
 	return NULL;
 }
@@ -65,11 +69,13 @@ void
 conf_unknown_key(const struct conf_section *s, const char *name,
     const char *where, struct err *err)
 {
-	const struct conf_section *owner = owner_of(&conf_root, name);
+	const struct conf_section *owner = owner_of(s, name);
 	const char *near = nearest(s, name);
 	const bool include = strcmp(name, "include") == 0;
 	const char *colon = *s->name != '\0' ? ": " : "";
 
+	if (owner == NULL)
+		owner = owner_of(&conf_root, name);
 	if (owner == &conf_root || include)
 		err_set(err, "%s: \"%s\" belongs outside of all sections",
 		    where, name);

@@ -336,6 +336,30 @@ conf_value_set(const struct conf_key *key, void *base,
 	return set_one(key, base, texts->items[0], dir, arena, err);
 }
 
+static bool
+is_number(const struct conf_key *key)
+{
+	return key->type == CONF_INT || key->type == CONF_DURATION ||
+	       key->type == CONF_SIZE;
+}
+
+bool
+conf_value_is_set(const struct conf_key *key, void *base)
+{
+	if (is_number(key))
+		return *conf_field_int(base, key->offset) != CONF_UNSET;
+	return **conf_field_string(base, key->offset) != '\0';
+}
+
+static void
+set_none(const struct conf_key *key, void *base, struct arena *arena)
+{
+	if (is_number(key))
+		*conf_field_int(base, key->offset) = CONF_UNSET;
+	else
+		*conf_field_string(base, key->offset) = arena_strdup(arena, "");
+}
+
 void
 conf_value_default(const struct conf_key *key, void *base, struct arena *arena)
 {
@@ -345,6 +369,10 @@ conf_value_default(const struct conf_key *key, void *base, struct arena *arena)
 
 	if (key->type == CONF_LATER)
 		return;
+	if ((key->flags & CONF_OPTIONAL) && key->def == NULL) {
+		set_none(key, base, arena);
+		return;
+	}
 	if (key->def != NULL || key->type != CONF_STRINGS)
 		conf_strings_add(
 		    &texts, arena, key->def != NULL ? key->def : "");

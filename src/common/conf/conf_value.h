@@ -4,6 +4,7 @@
 #ifndef CHIMP_CONF_CONF_VALUE_H
 #define CHIMP_CONF_CONF_VALUE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "common/conf/conf.h"
@@ -24,6 +25,9 @@ int conf_value_set(const struct conf_key *key, void *base,
 /* Set the key's default. */
 void conf_value_default(
     const struct conf_key *key, void *base, struct arena *arena);
+
+/* Whether a key with CONF_OPTIONAL has a value. */
+bool conf_value_is_set(const struct conf_key *key, void *base);
 
 /* Append the value as a file would say it; a secret is masked. */
 void conf_value_print(
