@@ -241,6 +241,47 @@ struct conf_schedule { /* cron "name" { ... } */
 	int64_t jitter_ms;
 };
 
+/*
+ * A step of a workflow. Exactly one of action, signal, sleep_ms, go_to and
+ * workflow is set and says what it does. What the file does not say is "" or
+ * CONF_UNSET.
+ */
+struct conf_step {
+	char *name;
+	char *kind;   /* "action" "signal" "sleep" "goto" "workflow" */
+	char *action; /* of the same app */
+	char *signal;
+	int64_t sleep_ms;
+	char *go_to;    /* a step of the workflow, or "end" */
+	char *workflow; /* name of a child's, of any app */
+	char *when;     /* JSON path predicate */
+	/* Documents: "$.path", JSON with such paths, or "schema.function". */
+	char *input;
+	char *result; /* name of the result in results */
+	char *state;  /* document */
+	int64_t timeout_ms;
+	char *on_timeout; /* signal, workflow: "fail" "continue" "step:NAME" */
+	struct conf_retry retry;
+	char *compensate;       /* action of the same app */
+	char *compensate_input; /* document */
+};
+
+/* One version of a workflow: either a handler, or steps. */
+struct conf_workflow {
+	char *name;
+	int64_t version; /* unique together with the name */
+	char *initial;   /* function that makes the first state; "" = {} */
+	char *sql;       /* the run form's handler; "" = steps */
+	struct conf_retry retry; /* of steps that say nothing else */
+	int64_t timeout_ms;      /* of an attempt of a step; 0 = none */
+	int64_t concurrency;     /* running steps, all nodes; 0 = any */
+	int64_t group;           /* steps in one transaction at most */
+	int64_t retention_ms;    /* of ended runs */
+	int64_t max_transitions; /* of a run without waiting or sleeping */
+	struct conf_step *steps;
+	size_t n_steps;
+};
+
 struct conf_app {
 	char *name;
 	char *dir;        /* folder of the app file; migrations go by it */
@@ -257,6 +298,8 @@ struct conf_app {
 	size_t n_subscriptions;
 	struct conf_schedule *schedules;
 	size_t n_schedules;
+	struct conf_workflow *workflows;
+	size_t n_workflows;
 };
 
 struct conf {

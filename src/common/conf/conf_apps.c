@@ -135,6 +135,101 @@ schedules(const struct conf_app *app)
 	return array;
 }
 
+/* What is not set is left out. */
+static void
+add_step_texts(json_t *object, const struct conf_step *s)
+{
+	const struct {
+		const char *name, *value;
+	} texts[] = {
+	    {"action", s->action},
+	    {"signal", s->signal},
+	    {"goto", s->go_to},
+	    {"workflow", s->workflow},
+	    {"when", s->when},
+	    {"input", s->input},
+	    {"result", s->result},
+	    {"state", s->state},
+	    {"on_timeout", s->on_timeout},
+	    {"backoff", s->retry.backoff},
+	    {"compensate", s->compensate},
+	    {"compensate_input", s->compensate_input},
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (*texts[i].value != '\0')
+			json_object_set_new(
+			    object, texts[i].name, json_string(texts[i].value));
+}
+
+static void
+add_step_numbers(json_t *object, const struct conf_step *s)
+{
+	const struct {
+		const char *name;
+		int64_t value;
+	} numbers[] = {
+	    {"sleep_ms", s->sleep_ms},
+	    {"timeout_ms", s->timeout_ms},
+	    {"max_attempts", s->retry.max_attempts},
+	    {"retry_delay_ms", s->retry.retry_delay_ms},
+	    {"retry_delay_max_ms", s->retry.retry_delay_max_ms},
+	};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (numbers[i].value != CONF_UNSET)
+			json_object_set_new(object, numbers[i].name,
+			    json_integer(numbers[i].value));
+}
+
+static json_t *
+steps(const struct conf_workflow *w)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < w->n_steps; i++) {
+		const struct conf_step *s = &w->steps[i];
+		json_t *object =
+		    json_pack("{s:s, s:s}", "name", s->name, "kind", s->kind);
+
+		add_step_texts(object, s);
+		add_step_numbers(object, s);
+		json_array_append_new(array, object);
+	}
+	return array;
+}
+
+static json_t *
+workflow(const struct conf_workflow *w)
+{
+	json_t *object = json_pack(
+	    "{s:s, s:I}", "name", w->name, "version", (json_int_t)w->version);
+	json_t *rest = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "timeout_ms",
+	    (json_int_t)w->timeout_ms, "concurrency",
+	    (json_int_t)w->concurrency, "group", (json_int_t)w->group,
+	    "retention_ms", (json_int_t)w->retention_ms, "max_transitions",
+	    (json_int_t)w->max_transitions, "steps", steps(w));
+
+	if (*w->sql != '\0')
+		json_object_set_new(object, "sql", json_string(w->sql));
+	if (*w->initial != '\0')
+		json_object_set_new(object, "initial", json_string(w->initial));
+	add_retry(object, &w->retry);
+	json_object_update(object, rest);
+	json_decref(rest);
+	return object;
+}
+
+static json_t *
+workflows(const struct conf_app *app)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < app->n_workflows; i++)
+		json_array_append_new(array, workflow(&app->workflows[i]));
+	return array;
+}
+
 char *
 conf_apps_json(const struct conf *conf)
 {
@@ -144,11 +239,12 @@ conf_apps_json(const struct conf *conf)
 	for (size_t i = 0; i < conf->n_apps; i++) {
 		const struct conf_app *app = &conf->apps[i];
 
-		json_array_append_new(apps,
-		    json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name",
-			app->name, "actions", actions(app), "routes",
-			routes(app), "queues", queues(app), "subscriptions",
-			subscriptions(app), "schedules", schedules(app)));
+		json_array_append_new(
+		    apps, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}",
+			      "name", app->name, "actions", actions(app),
+			      "routes", routes(app), "queues", queues(app),
+			      "subscriptions", subscriptions(app), "schedules",
+			      schedules(app), "workflows", workflows(app)));
 	}
 	root = json_pack("{s:o, s:I}", "apps", apps, "event_retention_ms",
 	    (json_int_t)conf->subscriber.event_retention_ms);

@@ -135,6 +135,7 @@ check_names(const struct conf_draft *d, struct err *err)
 		/* These titles have rules of their own. */
 		if (strcmp(app->subs[i].name, "route") != 0 &&
 		    strcmp(app->subs[i].name, "static") != 0 &&
+		    strcmp(app->subs[i].name, "workflow") != 0 &&
 		    check_kind(d, &app->subs[i], err) < 0)
 			return -1;
 	return 0;
@@ -317,6 +318,7 @@ conf_check(struct conf_draft *d, struct err *err)
 		if (check_app(d, &d->conf->apps[i], err) < 0)
 			return -1;
 	if (conf_check_routes(d, err) < 0 || conf_check_handlers(d, err) < 0 ||
+	    conf_check_workflows(d, err) < 0 ||
 	    conf_check_statics(d, err) < 0 || conf_check_cors(d, err) < 0)
 		return -1;
 	if (conf_check_tls(d, err) < 0)

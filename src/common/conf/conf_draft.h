@@ -23,11 +23,13 @@ struct conf_draft {
 int conf_build(struct conf_draft *draft, struct arena *arena,
     const struct conf_node *root, struct err *err);
 
-/* The rules between values; resolves mode, url and handlers in place. */
+/* The rules between values; resolves mode, url, handlers and the kinds of steps
+ * in place. */
 int conf_check(struct conf_draft *draft, struct err *err);
 int conf_check_database(struct conf_draft *draft, struct err *err);
 int conf_check_routes(struct conf_draft *draft, struct err *err);
 int conf_check_handlers(struct conf_draft *draft, struct err *err);
+int conf_check_workflows(struct conf_draft *draft, struct err *err);
 int conf_check_tls(struct conf_draft *draft, struct err *err);
 int conf_check_statics(const struct conf_draft *draft, struct err *err);
 int conf_check_cors(const struct conf_draft *draft, struct err *err);
@@ -44,6 +46,9 @@ int conf_draft_err(const struct conf_draft *draft, const void *base,
 /* Letters, digits, _ and - in segments with dots between, at most `max`
  * bytes. */
 bool conf_name_valid(const char *name, size_t max);
+
+/* "schema.function" of letters, digits, _ and $. */
+bool conf_function_valid(const char *sql);
 
 /* A name, or "*", or a name whose last segment is "*". */
 bool conf_pattern_valid(const char *pattern);

@@ -24,8 +24,8 @@ is_identifier(const char *s, size_t length)
 	return true;
 }
 
-static bool
-is_function(const char *sql)
+bool
+conf_function_valid(const char *sql)
 {
 	size_t schema = strcspn(sql, ".");
 
@@ -48,7 +48,7 @@ check_handler(const struct conf_draft *d, const void *base,
 	if (sql && action)
 		return conf_draft_err(d, base, "action", err,
 		    "a handler is either sql or action, not both");
-	if (sql && !is_function(h->sql))
+	if (sql && !conf_function_valid(h->sql))
 		return conf_draft_err(d, base, "sql", err,
 		    "must be \"schema.function\" of letters, digits, _ and $, "
 		    "not \"%s\"",

@@ -15,6 +15,8 @@ static_assert(offsetof(struct conf_static, prefix) == 0, "title");
 static_assert(offsetof(struct conf_queue, name) == 0, "title");
 static_assert(offsetof(struct conf_subscription, name) == 0, "title");
 static_assert(offsetof(struct conf_schedule, name) == 0, "title");
+static_assert(offsetof(struct conf_workflow, name) == 0, "title");
+static_assert(offsetof(struct conf_step, name) == 0, "title");
 
 /* clang-format off */
 
@@ -190,6 +192,114 @@ static const struct conf_key schedule_keys[] = {
 	{ "at", CONF_STRING, AT(conf_schedule, at), .flags = CONF_INTERNAL },
 };
 
+#define DOCUMENT "\"$.path\", JSON whose strings may be such paths, or " \
+		 "\"schema.function\""
+
+static const struct conf_key step_keys[] = {
+	{ "action", CONF_STRING, AT(conf_step, action),
+	  .flags = CONF_OPTIONAL, .help = "call this action of the app" },
+	{ "signal", CONF_STRING, AT(conf_step, signal),
+	  .flags = CONF_OPTIONAL, .help = "wait for this signal" },
+	{ "sleep", CONF_DURATION, AT(conf_step, sleep_ms),
+	  .min = 0, .max = 3660 * DAY,
+	  .flags = CONF_OPTIONAL, .help = "wait so long" },
+	{ "goto", CONF_STRING, AT(conf_step, go_to),
+	  .flags = CONF_OPTIONAL,
+	  .help = "go on with this step of the workflow; \"end\": with none" },
+	{ "workflow", CONF_STRING, AT(conf_step, workflow),
+	  .flags = CONF_OPTIONAL,
+	  .help = "run this workflow of any app and wait for its end" },
+	{ "when", CONF_STRING, AT(conf_step, when),
+	  .flags = CONF_OPTIONAL,
+	  .help = "JSON path predicate over {input, state, results}, "
+		  "\"$.state.total > 100\"; else the step is passed over" },
+	{ "input", CONF_STRING, AT(conf_step, input),
+	  .flags = CONF_OPTIONAL,
+	  .help = "action and workflow: over {input, state, results}; "
+		  DOCUMENT },
+	{ "result", CONF_STRING, AT(conf_step, result),
+	  .flags = CONF_OPTIONAL,
+	  .help = "action, signal and workflow: keep the result in results "
+		  "under this name" },
+	{ "state", CONF_STRING, AT(conf_step, state),
+	  .flags = CONF_OPTIONAL,
+	  .help = "the new state, over {input, state, results, result}, as "
+		  "input" },
+	{ "timeout", CONF_DURATION, AT(conf_step, timeout_ms),
+	  .min = 0, .max = 3660 * DAY,
+	  .flags = CONF_OPTIONAL,
+	  .help = "action: of one attempt, else as the workflow says; signal "
+		  "and workflow: wait so long; 0s, the default = for ever" },
+	{ "on_timeout", CONF_STRING, AT(conf_step, on_timeout),
+	  .flags = CONF_OPTIONAL,
+	  .help = "signal and workflow: \"fail\", which is the default, "
+		  "\"continue\" or \"step:NAME\"" },
+	{ "max_attempts", CONF_INT, AT(conf_step, retry.max_attempts),
+	  .min = 1, .max = 10000,
+	  .flags = CONF_OPTIONAL,
+	  .help = "action: attempts in all, else as the workflow says" },
+	{ "retry_delay", CONF_DURATION, AT(conf_step, retry.retry_delay_ms),
+	  .min = 0, .max = 30 * DAY,
+	  .flags = CONF_OPTIONAL,
+	  .help = "action: before the second attempt, else as the workflow "
+		  "says" },
+	{ "retry_delay_max", CONF_DURATION,
+	  AT(conf_step, retry.retry_delay_max_ms),
+	  .min = 0, .max = 30 * DAY,
+	  .flags = CONF_OPTIONAL,
+	  .help = "action: before any attempt at most, else as the workflow "
+		  "says" },
+	{ "backoff", CONF_CHOICE, AT(conf_step, retry.backoff),
+	  .choices = "constant|linear|exponential",
+	  .flags = CONF_OPTIONAL,
+	  .help = "action: how the delay grows with the attempts, else as the "
+		  "workflow says" },
+	{ "compensate", CONF_STRING, AT(conf_step, compensate),
+	  .flags = CONF_OPTIONAL,
+	  .help = "action: call this action of the app when the run fails or "
+		  "is cancelled later" },
+	{ "compensate_input", CONF_STRING, AT(conf_step, compensate_input),
+	  .flags = CONF_OPTIONAL,
+	  .help = "its input over {input, state, results, result}, as input; "
+		  "else {input, result} of the step" },
+	{ "kind", CONF_STRING, AT(conf_step, kind), .flags = CONF_INTERNAL },
+};
+
+static const struct conf_section workflow_sections[] = {
+	MANY("step", conf_step, conf_workflow, steps, step_keys, NULL, 0),
+};
+
+static const struct conf_key workflow_keys[] = {
+	{ "version", CONF_INT, AT(conf_workflow, version), .def = "1",
+	  .min = 1, .max = 1000000,
+	  .help = "a name may stand several times with different ones" },
+	{ "initial", CONF_STRING, AT(conf_workflow, initial),
+	  .flags = CONF_OPTIONAL,
+	  .help = "function \"schema.name\" (jsonb) returns jsonb that makes "
+		  "the first state of the input, else {}" },
+	{ "sql", CONF_STRING, AT(conf_workflow, sql), .flags = CONF_OPTIONAL,
+	  .help = "function \"schema.name\" (jsonb) returns jsonb that runs "
+		  "it, in place of steps" },
+	RETRY_KEYS(conf_workflow),
+	{ "timeout", CONF_DURATION, AT(conf_workflow, timeout_ms),
+	  .def = "0s", .min = 0, .max = 30 * DAY,
+	  .help = "of one attempt of a step; 0s = none" },
+	{ "concurrency", CONF_INT, AT(conf_workflow, concurrency),
+	  .def = "0", .min = 0, .max = 100000,
+	  .help = "steps that run at once, over all nodes; 0 = no limit" },
+	{ "group", CONF_INT, AT(conf_workflow, group), .def = "32",
+	  .min = 1, .max = 32,
+	  .help = "steps that may share one transaction at most; "
+		  "1 = each has its own" },
+	{ "retention", CONF_DURATION, AT(conf_workflow, retention_ms),
+	  .def = "720h", .min = 0, .max = 3660 * DAY,
+	  .help = "ended runs are kept so long" },
+	{ "max_transitions", CONF_INT, AT(conf_workflow, max_transitions),
+	  .def = "10000", .min = 1, .max = 1000000000,
+	  .help = "a run that makes more without having waited or slept is "
+		  "failed" },
+};
+
 const struct conf_section conf_app_sections[CONF_APP_SECTIONS] = {
 	MANY("action", conf_action, conf_app, actions, action_keys, NULL, 0),
 	MANY("route", conf_route, conf_app, routes, route_keys, NULL, 0),
@@ -199,6 +309,8 @@ const struct conf_section conf_app_sections[CONF_APP_SECTIONS] = {
 	    subscription_keys, NULL, 0),
 	MANY("cron", conf_schedule, conf_app, schedules, schedule_keys,
 	    NULL, 0),
+	REPEATED("workflow", conf_workflow, conf_app, workflows, workflow_keys,
+	    workflow_sections, COUNT(workflow_sections)),
 };
 
 /* clang-format on */
