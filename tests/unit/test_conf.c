@@ -303,9 +303,9 @@ START_TEST(apps_json_is_what_register_apps_takes)
 	    "{\"name\":\"c\",\"schedule\":\"* * * * *\","
 	    "\"timezone\":\"UTC\",\"sql\":\"one.tick\","
 	    "\"misfire\":\"all(3)\",\"overlap\":\"skip\","
-	    "\"jitter_ms\":60000}]},"
+	    "\"jitter_ms\":60000}],\"workflows\":[]},"
 	    "{\"name\":\"two\",\"actions\":[],\"routes\":[],\"queues\":[],"
-	    "\"subscriptions\":[],\"schedules\":[]}],"
+	    "\"subscriptions\":[],\"schedules\":[],\"workflows\":[]}],"
 	    "\"event_retention_ms\":604800000}";
 	struct conf *conf = parse(full);
 	char *json = conf_apps_json(conf);
