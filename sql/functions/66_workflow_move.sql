@@ -255,10 +255,12 @@ begin
 		elsif s.kind = 'goto' then
 			r.step := s.name;
 			perform chimp.workflow_note(r, 'goto', to_jsonb(s.definition ->> 'goto'), null, false, null);
+			r := chimp.workflow_result(r, s, null);
 			target := s.definition ->> 'goto';
 		elsif s.kind = 'sleep' and s.definition -> 'sleep_ms' = '0' then
 			r.step := s.name;
 			perform chimp.workflow_note(r, 'sleep', null, null, false, null);
+			r := chimp.workflow_result(r, s, null);
 		else
 			perform chimp.workflow_enter(r, s);
 			return;
@@ -394,7 +396,7 @@ begin
 			r.wake_at := null;
 			r.hops := 0;
 			perform chimp.workflow_note(r, 'sleep', null, null, false, null);
-			perform chimp.workflow_go(r, s.number + 1, null);
+			perform chimp.workflow_go(chimp.workflow_result(r, s, null), s.number + 1, null);
 		end if;
 	end if;
 end $$;

@@ -147,18 +147,35 @@ comment on function chimp.workflow_make(chimp.workflow) is
 	'Make chimp.workflow_ID, the handler of the queue workflow:NAME, with the steps of all versions that a live node has.';
 
 create or replace function chimp.workflow_check(name text, d jsonb) returns void
-language sql as $$
-	select chimp.check_function(format('workflow "%s"%s: %s', $1, x.step, x.key), x.handler)
-	from (
-		select '' as step, k as key, d ->> k as handler from unnest(array['sql', 'initial']) k
+language plpgsql as $$
+declare
+	x record;
+	path jsonpath;
+begin
+	for x in
+		select '' as step, k as key, d ->> k as value from unnest(array['sql', 'initial']) k
 		union all
 		select format(': step "%s"', s ->> 'name'), k, s ->> k
-		from jsonb_array_elements(d -> 'steps') s, unnest(array['input', 'state', 'compensate_input']) k
-		where s ->> k !~ '^\s*[${[]') x
-	where x.handler is not null
-$$;
+		from jsonb_array_elements(d -> 'steps') s, unnest(array['when', 'input', 'state', 'compensate_input']) k
+	loop
+		continue when x.value is null;
+		begin
+			if x.key = 'when' then
+				path := x.value;
+			elsif x.value ~ '^\s*[${[]' then
+				perform chimp.workflow_sql(x.value, '$1');
+			end if;
+		exception when syntax_error or invalid_text_representation then
+			raise exception 'workflow "%"%: %: %', name, x.step, x.key, sqlerrm using errcode = 'CH002',
+				hint = 'a JSON path begins with $; https://www.postgresql.org/docs/current/functions-json.html has its language';
+		end;
+		if x.key <> 'when' and x.value !~ '^\s*[${[]' then
+			perform chimp.check_function(format('workflow "%s"%s: %s', name, x.step, x.key), x.value);
+		end if;
+	end loop;
+end $$;
 comment on function chimp.workflow_check(text, jsonb) is
-	'Raise CH002 unless the functions that a definition names exist.';
+	'Raise CH002 unless the functions that a definition names exist and its JSON paths can be read.';
 
 create or replace function chimp.workflow_put(name text, d jsonb) returns void
 language plpgsql as $$
