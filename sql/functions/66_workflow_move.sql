@@ -45,13 +45,17 @@ begin
 		return format('%s(%s)', expression, context);
 	end if;
 	t := expression::jsonb;
+	-- A call has 100 arguments at most.
 	if jsonb_typeof(t) = 'array' then
-		return (select format('jsonb_build_array(%s)', string_agg(chimp.workflow_sql_value(e, context), ', ' order by n))
-			from jsonb_array_elements(t) with ordinality x (e, n));
+		return coalesce((select string_agg(p.sql, ' || ' order by p.part) from (
+			select (n - 1) / 50 as part,
+				format('jsonb_build_array(%s)', string_agg(chimp.workflow_sql_value(e, context), ', ' order by n)) as sql
+			from jsonb_array_elements(t) with ordinality x (e, n) group by 1) p), $sql$'[]'::jsonb$sql$);
 	end if;
-	return (select format('jsonb_build_object(%s)', string_agg(format('%L, %s', e.key,
-			chimp.workflow_sql_value(e.value, context)), ', '))
-		from jsonb_each(t) e);
+	return coalesce((select string_agg(p.sql, ' || ' order by p.part) from (
+		select (n - 1) / 50 as part, format('jsonb_build_object(%s)', string_agg(format('%L, %s', x.key,
+			chimp.workflow_sql_value(x.value, context)), ', ' order by n)) as sql
+		from jsonb_each(t) with ordinality x (key, value, n) group by 1) p), $sql$'{}'::jsonb$sql$);
 end $$;
 comment on function chimp.workflow_sql(text, text) is
 	'SQL for an expression of a step: a JSON path ("$..."), a JSON text with paths as strings, or a function''s name.';

@@ -88,6 +88,15 @@ def test_templates(flows):
         "strange \" key'": {"y": 1}}
 
 
+WIDE = define("wide", action("a", input={**{f"k{n}": n for n in range(130)}, "tag": "$.input.tag",
+                                         "list": list(range(230))}))
+
+
+def test_a_template_of_many_members(flows):
+    run = flows.run(WIDE)
+    assert run.log() == [{**{f"k{n}": n for n in range(130)}, "tag": run.id, "list": list(range(230))}]
+
+
 PATHS = define("paths", action("path", input="$.input.inner"), action("function", input="t.initial", result="f"),
                action("list", input=["$.input.inner", 2], result="l"), initial="t.initial")
 
