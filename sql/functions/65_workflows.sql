@@ -198,10 +198,12 @@ begin
 	r.hops := 0;
 	r.seq := r.seq + 1;
 	perform chimp.workflow_note(r, 'retried', null, null, false, null);
-	r.seq := r.seq + 1;
 	if s.kind is distinct from 'run' then
-		perform chimp.workflow_enter(r, s);
-	elsif r.waits_for is not null then
+		perform chimp.workflow_go(r, s.number, null);
+		return true;
+	end if;
+	r.seq := r.seq + 1;
+	if r.waits_for is not null then
 		perform chimp.workflow_wait_again(r, s);
 	else
 		r.status := 'running';

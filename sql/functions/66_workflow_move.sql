@@ -228,15 +228,6 @@ begin
 	loop
 		r.seq := r.seq + 1;
 		r.hops := r.hops + 1;
-		if r.hops > 100 and r.hops % 100 = 1 then
-			select d.max_transitions into most from chimp.workflow_definition d where d.id = r.definition_id;
-			if r.hops > most then
-				perform chimp.workflow_fail(r, jsonb_build_object('message', format(
-					'more than %s transitions without sleeping or waiting: an endless loop?', most),
-					'hint', 'max_transitions of the workflow bounds them'));
-				return;
-			end if;
-		end if;
 		if target = 'end' then
 			s := null;
 		elsif target is not null then
@@ -252,17 +243,25 @@ begin
 			return;
 		end if;
 		number := s.number + 1;
+		r.step_id := s.id;
+		r.step := s.name;
+		if r.hops > 10 and most is null then     -- most runs need not know
+			select d.max_transitions into most from chimp.workflow_definition d where d.id = r.definition_id;
+		end if;
+		if r.hops > most then
+			perform chimp.workflow_fail(r, jsonb_build_object('message', format(
+				'more than %s transitions without sleeping or waiting: an endless loop?', most),
+				'hint', 'max_transitions of the workflow bounds them'));
+			return;
+		end if;
 		if s.definition ? 'when'
 			and not coalesce(chimp.workflow_context(r) @@ (s.definition ->> 'when')::jsonpath, false) then
-			r.step := s.name;
 			perform chimp.workflow_note(r, 'passed over', null, null, false, null);
 		elsif s.kind = 'goto' then
-			r.step := s.name;
 			perform chimp.workflow_note(r, 'goto', to_jsonb(s.definition ->> 'goto'), null, false, null);
 			r := chimp.workflow_result(r, s, null);
 			target := s.definition ->> 'goto';
 		elsif s.kind = 'sleep' and s.definition -> 'sleep_ms' = '0' then
-			r.step := s.name;
 			perform chimp.workflow_note(r, 'sleep', null, null, false, null);
 			r := chimp.workflow_result(r, s, null);
 		else

@@ -141,6 +141,26 @@ def test_goto_back(flows):
     assert len(run.log()) == 5
 
 
+ENDLESS = define("endless", action("begin"), goto("a", "b"), goto("b", "a"), max_transitions=50)
+SPIN = define("spin", action("work", state="t.count_up"), goto("again", "work"), initial="t.initial",
+              max_transitions=50)
+
+
+@pytest.mark.parametrize("name", [ENDLESS, SPIN])
+def test_an_endless_loop_is_ended(flows, name):
+    run = flows.start(name)
+    assert "more than 50 transitions" in run.failed()["message"]
+    assert 50 <= len(run.history()) <= 53
+
+
+def test_an_endless_loop_goes_on_where_it_was_when_retried(flows):
+    run = flows.start(ENDLESS)
+    run.failed()
+    assert run.retry() is True
+    run.failed()
+    assert len(run.log()) == 1, "what has completed is not run again"
+
+
 ROUNDS = define("rounds", action("work", state="t.count_up"), sleep("rest", 1),
                 goto("more", "work", when="$.state.count < 30"), initial="t.initial", max_transitions=10)
 
