@@ -74,7 +74,8 @@ begin
 		raise exception 'unknown workflow "%"', $1 using errcode = 'CH002',
 			hint = 'register it in an app file: workflow "NAME" { ... }; a live node must have it';
 	end if;
-	if id = '' or length(id) > 200 then
+	-- A child's id is made of its parent's.
+	if id = '' or length(id) > 200 and parent is null then
 		raise exception 'chimp.workflow_start: an id has 1 to 200 characters' using errcode = '22023';
 	end if;
 	insert into chimp.workflow_run as r (external_id, definition_id, status, step_id, step, input, parent_id)

@@ -347,6 +347,11 @@ def test_a_child_that_is_late_is_cancelled(flows):
     assert run.history() == [("sub", "timed out"), ("after", "action"), (None, "completed")]
 
 
+def test_a_parent_with_the_longest_id_has_children(flows):
+    run = flows.run(PARENT, id="p" * 200)
+    assert child_of(flows, run).id.startswith(run.id)
+
+
 # --- starting ---
 
 def test_starting_again_does_nothing(flows):
