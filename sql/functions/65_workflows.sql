@@ -136,6 +136,9 @@ begin
 		raise exception 'chimp.workflow_signal: a signal needs a name, and one that does not begin with "chimp."'
 			using errcode = '22023';
 	end if;
+	if starts_with(dedup_id, 'chimp.') then
+		raise exception 'chimp.workflow_signal: a dedup id must not begin with "chimp."' using errcode = '22023';
+	end if;
 	if r.ended_at is not null then
 		raise exception 'workflow run "%" has ended: it is %', id, r.status using errcode = 'CH002',
 			hint = 'a signal to an ended run would never be read';

@@ -254,6 +254,8 @@ def test_signals_that_are_refused(flows):
     assert "go, stop" in refused("CH002", run.signal, "nonsense").message_hint
     refused("22023", run.signal, "")
     refused("22023", run.signal, "chimp.cancel")
+    refused("22023", run.signal, "go", 1, "chimp.cancel")
+    assert run.cancel() is True
     refused("CH002", Run(flows.database, "nobody").signal, "go")
     ended = flows.run(ORDER)
     assert "has ended: it is completed" in refused("CH002", ended.signal, "go").message_primary
