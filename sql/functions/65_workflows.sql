@@ -94,6 +94,7 @@ begin
 	end if;
 	job := chimp.workflow_enqueue(d.definition, jsonb_build_object('run', run, 'seq', 0), null, d.attempts,
 		d.timeout_ms, nullif(current_setting('chimp.trace', true), ''));
+	update chimp.workflow_run r set job_id = job where r.id = run;
 	return run;
 end $$;
 comment on function chimp.workflow_begin_run(text, jsonb, text, bigint) is

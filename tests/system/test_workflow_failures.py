@@ -27,6 +27,35 @@ def flows(cluster, migrated):
 # --- attempts ---
 
 ONCE = define("once", action("work", "pass", result="r"), action("after"))
+OFTEN = define("often", action("work", "pass", max_attempts=4, retry_delay_ms=50, retry_delay_max_ms=100,
+                               backoff="exponential"), action("after", "pass", input={"tag": "$.input.tag"}))
+
+
+def test_g32_the_last_attempt_fails_the_run(flows):
+    run = flows.start(ONCE, {"fails": 2})
+    error = run.failed()
+    assert (error["message"], error["step"], error["sqlstate"]) == ("fails 2 times", "work", "P0001")
+    assert run.current_step == "work" and run.results == {}
+    assert run.get()["lastError"] == error
+    assert run.log("pass") == run.log() == [], "what a failed attempt wrote is rolled back"
+    assert flows.database.rows(
+        "select what, attempts, error ->> 'message' from chimp.workflow_events where id = %s and step = 'work'"
+        " order by seq limit 1", run.id) == [("step failed", 2, "fails 2 times")]
+
+
+def test_g32_a_step_has_attempts_of_its_own(flows):
+    run = flows.run(OFTEN, {"fails": 3})
+    assert flows.database.rows(
+        "select step, what, attempts from chimp.workflow_events where id = %s order by seq", run.id) == [
+            ("work", "action", 4), ("after", "action", 1), (None, "completed", 1)]
+    assert flows.database.value("select attempt from t.log where tag = %s order by n limit 1", run.id) == 4
+    errors = flows.database.rows(
+        "select e.failed_at from chimp.job_error e join chimp.workflow_events v on v.job_id = e.job_id"
+        " where v.id = %s and v.step = 'work' order by e.attempt", run.id)
+    waits = [(b - a).total_seconds() for (a,), (b,) in zip(errors, errors[1:])]
+    assert len(waits) == 2 and min(waits) >= 0.04 and sum(waits) >= 0.1, "by its own policy"
+
+
 def test_g32_the_step_after_it_has_those_of_the_workflow(flows):
     run = flows.start_closed(ONCE)
     run.failed()
