@@ -320,7 +320,7 @@ begin
 	end if;
 	perform chimp.workflow_unschedule(r);
 	r.failing := 'cancelled';
-	r.error := jsonb_build_object('message', reason);
+	r.error := jsonb_build_object('message', reason, 'step', r.step);
 	r.hops := 0;
 	perform chimp.workflow_note(r, 'cancelled', null, r.error, false, null);
 	-- Its child, too.

@@ -196,6 +196,16 @@ def test_what_has_been_compensated_cannot_be_retried(flows):
 
 # --- cancel ---
 
+def test_g32_cancel_while_it_waits(flows):
+    run = flows.start(UNDO, {"b": "b", "wait": True}).at("wait", "waiting_signal")
+    assert run.cancel("not wanted") is True
+    run.wait()
+    assert (run.status, run.error["message"], run.waits_for) == ("cancelled", "not wanted", None)
+    assert undone(run)[1:] == undos(run)
+    assert run.cancel() is False
+    assert run.history()[5:] == [("wait", "cancelled"), ("work", "compensated"), *COMPENSATED, ("wait", "cancelled")]
+
+
 def test_g32_cancel_while_it_sleeps(flows):
     run = flows.start(UNDO, {"b": "b", "rest": True}).at("rest", "sleeping")
     timer = run.job()
