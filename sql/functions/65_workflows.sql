@@ -200,12 +200,18 @@ begin
 	r.failing := null;
 	r.error := null;
 	r.ended_at := null;
-	r.hops := 0;
 	r.seq := r.seq + 1;
 	perform chimp.workflow_note(r, 'retried', null, null, false, null);
-	if s.kind is distinct from 'run' then
-		perform chimp.workflow_go(r, s.number, null);
-		return true;
+	if r.hops = 0 then                       -- it has not begun: with its initial state
+		s := null;
+		r.step_id := null;
+		r.step := null;
+	else
+		r.hops := 1;
+		if s.kind <> 'run' then
+			perform chimp.workflow_go(r, s.number, null);
+			return true;
+		end if;
 	end if;
 	r.seq := r.seq + 1;
 	if r.waits_for is not null then

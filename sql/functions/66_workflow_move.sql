@@ -167,12 +167,12 @@ begin
 	perform chimp.workflow_unschedule(r);
 	r.waits_for := null;
 	r.wake_at := null;
-	r.hops := 0;
 	if s.kind = 'workflow' and payload ->> 'status' <> 'completed' then
 		perform chimp.workflow_fail(r, jsonb_build_object('message', format('workflow run "%s" is %s',
 			payload ->> 'workflowId', payload ->> 'status'), 'cause', payload -> 'lastError'));
 		return;
 	end if;
+	r.hops := 0;
 	perform chimp.workflow_note(r, s.kind, payload, null, false, null);
 	perform chimp.workflow_go(chimp.workflow_result(r, s, payload), s.number + 1, null);
 end $$;
@@ -187,13 +187,14 @@ declare
 	signal jsonb;
 begin
 	r.step_id := s.id;
-	r.step := s.name;
-	r.status := case s.kind when 'action' then 'running' when 'sleep' then 'sleeping' else 'waiting_signal' end;
+	r.step := nullif(s.name, '');
+	r.status := case when s.kind in ('run', 'action') then 'running' when s.kind = 'sleep' then 'sleeping'
+		else 'waiting_signal' end;
 	child := format('%s/%s/%s', r.external_id, s.name, r.seq);
 	r.waits_for := case s.kind when 'signal' then s.definition ->> 'signal'
 		when 'workflow' then 'chimp.child ' || child end;
 	r.on_timeout := s.definition ->> 'on_timeout';
-	r.wake_at := case when s.kind <> 'action' and timeout > 0 then clock_timestamp() + timeout * interval '1 ms' end;
+	r.wake_at := case when s.kind not in ('run', 'action') and timeout > 0 then clock_timestamp() + timeout * interval '1 ms' end;
 	if s.kind = 'signal' then
 		signal := chimp.workflow_take(r);
 		if signal is not null then
@@ -208,7 +209,7 @@ begin
 			raise exception 'workflow run "%": there is a run "%"', r.external_id, child using errcode = 'CH003';
 		end if;
 	end if;
-	if s.kind in ('action', 'sleep') or r.wake_at is not null then
+	if s.kind in ('run', 'action', 'sleep') or r.wake_at is not null then
 		r.job_id := chimp.workflow_job(r, s);
 	else
 		r.job_id := null;

@@ -129,7 +129,7 @@ begin
 		perform chimp.workflow_go(r, 1, null);
 	end case;
 	return null;
-end $body$, case when initial is null then '' else format($part$	if r.seq = 0 then
+end $body$, case when initial is null then '' else format($part$	if r.seq = 0 or o.todo = 0 then
 		case r.definition_id
 %s		else null;
 		end case;

@@ -28,7 +28,7 @@ def flows(cluster, migrated):
 
 ONCE = define("once", action("work", "pass", result="r"), action("after"))
 OFTEN = define("often", action("work", "pass", max_attempts=4, retry_delay_ms=50, retry_delay_max_ms=100,
-                               backoff="exponential"), action("after", "pass", input={"tag": "$.input.tag"}))
+                               backoff="linear"), action("after", "pass", input={"tag": "$.input.tag"}))
 
 
 def test_g32_the_last_attempt_fails_the_run(flows):
@@ -67,6 +67,9 @@ def test_g32_the_step_after_it_has_those_of_the_workflow(flows):
 NO_OBJECT = define("no_object", action("number", state="t.number"), action("after"))
 NO_INITIAL = define("no_initial", action("first"), initial="t.number")
 BIG = define("big", action("before", result="kept"), action("big", "big", result="much"), action("after"))
+BIG_INITIAL = define("big_initial", action("first", result="r"), initial="t.big")
+
+
 @pytest.mark.parametrize("name", [NO_OBJECT, NO_INITIAL])
 def test_a_state_is_an_object(flows, name):
     run = flows.start(name)
@@ -88,6 +91,17 @@ def test_what_is_too_large_fails_the_run_and_is_retried_when_it_is_not(flows):
     assert run.error is None
 
 
+def test_an_initial_state_that_is_too_large(flows):
+    """Which is made again when the run is retried: it has not begun."""
+    run = flows.start_closed(BIG_INITIAL)
+    assert "bytes of state" in run.failed()["message"]
+    assert run.state == {} and run.log() == []
+    flows.open(run)
+    assert run.retry() is True
+    run.completed()
+    assert run.state == {"big": "no"} and run.results == {"r": {"tag": run.id}}
+
+
 LARGE_SIGNAL = define("large_signal", signal("wait", "go", result="got", timeout_ms=3600000), action("after"))
 
 
@@ -99,6 +113,35 @@ def test_a_signal_that_is_too_large_for_the_results(flows):
 
 
 # --- retries of runs ---
+
+FIRST = define("first", action("work", "pass"), action("after", input={"tag": "$.input.tag", "s": "$.state"}),
+               initial="t.initial")
+WHEN_FIRST = define("when_first", action("work", "pass", when="$.input.tag != null"),
+                    action("after", input={"tag": "$.input.tag", "s": "$.state"}), initial="t.initial")
+BROKEN = define("broken", signal("wait", "go", when="$.input.wait == true"), action("after"), initial="t.pass")
+
+
+@pytest.mark.parametrize("name", [FIRST, WHEN_FIRST])
+def test_a_failed_first_step_is_retried_with_the_initial_state(flows, name):
+    run = flows.start_closed(name, {"count": 3})
+    assert "is closed" in run.failed()["message"]
+    assert run.retry() is True
+    run.failed()
+    flows.open(run)
+    assert run.retry() is True
+    run.completed()
+    assert run.log()[0]["s"] == {"count": 3}
+
+
+def test_a_run_that_could_not_begin_is_retried(flows):
+    run = flows.start_closed(BROKEN, {"wait": True})
+    assert "is closed" in run.failed()["message"] and run.current_step is None
+    flows.open(run)
+    assert run.retry() is True
+    run.at("wait", "waiting_signal").signal("go")
+    run.completed()
+    assert run.state == {"passed": True} and len(run.log()) == 1
+
 
 MIDDLE = define("middle", action("before", result="b"), action("work", "pass", result="w"), action("after"))
 
