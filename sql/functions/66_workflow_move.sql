@@ -359,6 +359,12 @@ begin
 	if r.ended_at is not null or r.status = 'parked' or seq <> r.seq then
 		return;                          -- a wake that nobody needs any more
 	end if;
+	if payload ? 'failed' then               -- chimp.workflow_job_ended could not
+		if seq is not null or r.status = 'waiting_signal' and r.waits_for = payload ->> 'signal' then
+			perform chimp.workflow_fail(r, payload -> 'failed');
+		end if;
+		return;
+	end if;
 	if not w.active then
 		perform chimp.workflow_park(r);
 		return;
@@ -508,15 +514,21 @@ set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cach
 declare
 	run constant bigint := j.payload ->> 'run';
 	seq constant int := j.payload ->> 'seq';
+	why constant jsonb := coalesce(error, j.payload -> 'failed', jsonb_build_object('message', 'its job was cancelled'));
 	r chimp.workflow_run;
 begin
-	select * into r from chimp.workflow_run o where o.id = run for update;
-	if not found or r.ended_at is not null or r.status = 'parked' or seq <> r.seq
-		or seq is null and (r.status <> 'waiting_signal' or r.waits_for is distinct from j.payload ->> 'signal') then
-		return;
+	select * into r from chimp.workflow_run o where o.id = run for update skip locked;
+	if not found then
+		-- Its handler is at work, or gone with the run. It would wait for this
+		-- transaction, which has its claim: another job says so.
+		perform chimp.workflow_enqueue(o.definition_id, j.payload || jsonb_build_object('failed', why), null, null, null,
+			j.trace)
+		from chimp.workflow_run o where o.id = run;
+	elsif r.ended_at is null and r.status <> 'parked' and (seq = r.seq
+		or seq is null and r.status = 'waiting_signal' and r.waits_for = j.payload ->> 'signal') then
+		r.job_id := j.id;
+		perform chimp.workflow_fail(r, why);
 	end if;
-	r.job_id := j.id;
-	perform chimp.workflow_fail(r, coalesce(error, jsonb_build_object('message', 'its job was cancelled')));
 end $$;
 comment on function chimp.workflow_job_ended(chimp.job, text, jsonb) is
 	'A run''s job is dead or was cancelled: the step has failed.';

@@ -285,6 +285,17 @@ def running(flows, run):
                                               run.job()), "its job runs")
 
 
+def test_an_operator_cancels_the_job_of_a_step(flows):
+    run = flows.start(UNDO, {"b": "b", "sleep": 30}).at("work", "running")
+    job = running(flows, run)
+    with Stopwatch() as watch:
+        assert flows.database.value("select chimp.cancel(%s)", job) is True
+    error = run.failed()
+    assert watch.ms < 5000, "it does not wait for the handler"
+    assert (error["message"], error["step"]) == ("its job was cancelled", "work")
+    assert undone(run) == undos(run)
+
+
 @pytest.mark.parametrize("name,status", [("timed_long", "waiting_signal"), ("rest_long", "sleeping")])
 def test_an_operator_cancels_the_job_of_a_wait(flows, name, status):
     run = flows.start(name)
