@@ -392,12 +392,15 @@ begin
 			return;
 		end if;
 		timed_out := signal is null;
-		if s.kind = 'run' then
-			todo := r.step_id;
-		elsif timed_out then
+		if timed_out and (s.kind <> 'run' or r.on_timeout = 'fail') then
 			perform chimp.workflow_timed_out(r, s);
-		else
+		elsif s.kind <> 'run' then
 			perform chimp.workflow_waited(r, s, signal);
+		else
+			if timed_out and r.on_timeout <> 'continue' then
+				r.step := substr(r.on_timeout, 6);
+			end if;
+			todo := r.step_id;
 		end if;
 	elsif seq is not null then               -- it has slept
 		if s.kind = 'run' then

@@ -185,6 +185,17 @@ def test_g30_a_time_out_goes_on(flows):
         assert run.history()[1] == ("waited", "timed out, complete")
 
 
+def test_g30_a_time_out_fails(flows):
+    run = play(flows, wait_for("go", onTimeout="fail", **TIMES), COMPLETE)
+    assert run.failed() == {"message": 'step "waited": no signal "go" in time', "step": "waited"}
+    assert len(calls(run)) == 1
+
+
+def test_g30_a_time_out_goes_to_a_step(flows):
+    run = play(flows, wait_for("go", onTimeout="step:late", **TIMES), does("transition", stepId="x"), COMPLETE).completed()
+    assert calls(run)[1:] == [call("late", timed_out=True), call("x")]
+
+
 @pytest.mark.parametrize("what", ["fail", "continue", "step:late"])
 def test_g30_a_signal_in_time(flows, what):
     run = play(flows, wait_for("go", onTimeout=what, timeoutMs=60000, stepId="waited"), COMPLETE)
