@@ -84,10 +84,12 @@ comment on function chimp.workflow_await(chimp.workflow_run, chimp.workflow_step
 
 create or replace function chimp.workflow_wait_again(r chimp.workflow_run, s chimp.workflow_step) returns void
 language sql volatile as $$
-	select chimp.workflow_await(r, s, jsonb_build_object('directive', 'waitForSignal', 'signal', r.waits_for,
-		'onTimeout', r.on_timeout, 'timeoutMs', case when r.wake_at is not null
-			then greatest(0, chimp.to_ms(r.wake_at) - chimp.to_ms(clock_timestamp())) end))
+	select chimp.workflow_await(r, s, h.result || '{"directive": "waitForSignal"}')
+	from (select o.result from chimp.workflow_history o
+		where o.run_id = r.id and o.what like '%waitForSignal' order by o.seq desc limit 1) h
 $$;
+comment on function chimp.workflow_wait_again(chimp.workflow_run, chimp.workflow_step) is
+	'Have a run wait again as its last directive waitForSignal says, from now on.';
 
 create or replace function chimp.workflow_directive(r chimp.workflow_run, d jsonb, timed_out boolean) returns void
 language plpgsql as $$

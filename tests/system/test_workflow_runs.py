@@ -204,6 +204,19 @@ def test_g30_a_signal_in_time(flows, what):
     assert calls(run)[1:] == [call("waited", signal=got(None))]
 
 
+def test_a_wait_that_has_timed_out_is_retried_with_its_time_out(flows):
+    run = play(flows, wait_for("go", onTimeout="fail", **TIMES), COMPLETE)
+    run.failed()
+    with Stopwatch() as watch:
+        assert run.retry() is True
+        assert "no signal" in run.failed()["message"]
+    assert watch.ms >= 100
+    assert run.retry() is True
+    run.signal("go", 5)
+    run.completed()
+    assert calls(run)[1:] == [call("waited", signal=got(5))]
+
+
 # --- actions ---
 
 def test_the_result_of_an_action_comes_as_a_signal(flows):
