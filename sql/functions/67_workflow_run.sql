@@ -60,6 +60,10 @@ language plpgsql as $$
 begin
 	r.status := 'waiting_signal';
 	r.waits_for := chimp.workflow_text(r, d, 'signal');
+	if starts_with(r.waits_for, 'chimp.') then
+		raise exception 'workflow run "%": directive "waitForSignal": signal must not begin with "chimp.", as "%" does',
+			r.external_id, r.waits_for using errcode = 'CH006';
+	end if;
 	r.on_timeout := coalesce(d ->> 'onTimeout', 'continue');
 	if r.on_timeout not in ('fail', 'continue') and r.on_timeout !~ '^step:.' then
 		raise exception 'workflow run "%": directive "waitForSignal": onTimeout must be "fail", "continue" or "step:NAME", not "%"',

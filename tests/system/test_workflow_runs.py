@@ -262,6 +262,7 @@ def test_an_unknown_action(flows):
     (wait_for("go", timeoutMs=1e18), "timeoutMs must be"),
     (wait_for("go", onTimeout="explode"), "onTimeout must be"), (wait_for("go", onTimeout="step:"), "onTimeout must be"),
     (wait_for("go", onTimeout={}), "onTimeout must be"),
+    (wait_for("chimp.cancel"), "signal must not begin"),
     (does("action"), "action must be"), (does("action", action={}), "action must be"),
     (does("complete", state=[]), "state must be a JSON object"), (does("fail", state="x"), "state must be a JSON object"),
 ])
