@@ -141,6 +141,9 @@ begin
 		raise exception 'chimp.workflow_signal: a dedup id must not begin with "chimp."' using errcode = '22023';
 	end if;
 	if r.ended_at is not null then
+		if exists (select from chimp.workflow_signal s where s.run_id = r.id and s.dedup_id = $4) then
+			return false;
+		end if;
 		raise exception 'workflow run "%" has ended: it is %', id, r.status using errcode = 'CH002',
 			hint = 'a signal to an ended run would never be read';
 	end if;
