@@ -366,6 +366,12 @@ begin
 		return;
 	end if;
 	if not w.active then
+		-- Unless its version is coming back: who brings it looks for parked runs
+		-- when the definition is theirs.
+		perform from chimp.workflow_definition d where d.id = r.definition_id and not d.active for share;
+		if not found then
+			perform chimp.snooze('20 ms');
+		end if;
 		perform chimp.workflow_park(r);
 		return;
 	end if;
