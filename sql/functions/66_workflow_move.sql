@@ -103,16 +103,15 @@ end $$;
 comment on function chimp.workflow_job(chimp.workflow_run, chimp.workflow_step) is
 	'The job that moves a run on, at its wake_at or now.';
 
--- Its former wait had a time-out, which nobody needs any more.
+-- Its former wait had a time-out, or its action was to be tried again: nobody
+-- needs that job any more.
 create or replace function chimp.workflow_unschedule(r chimp.workflow_run) returns void
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 begin
-	if r.wake_at is not null then
-		delete from chimp.job_scheduled s where s.job_id = r.job_id;
-		if found then
-			delete from chimp.job j where j.id = r.job_id;
-		end if;
+	delete from chimp.job_scheduled s where s.job_id = r.job_id;
+	if found then
+		perform chimp.job_forget(array[r.job_id]);
 	end if;
 end $$;
 
@@ -164,7 +163,9 @@ returns void language plpgsql as $$
 declare
 	payload jsonb := signal -> 'payload';
 begin
-	perform chimp.workflow_unschedule(r);
+	if r.wake_at is not null then
+		perform chimp.workflow_unschedule(r);
+	end if;
 	r.waits_for := null;
 	r.wake_at := null;
 	if s.kind = 'workflow' and payload ->> 'status' <> 'completed' then

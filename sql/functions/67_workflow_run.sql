@@ -108,7 +108,9 @@ begin
 			r.external_id, left(coalesce(d::text, 'null'), 200) using errcode = 'CH006';
 	end if;
 	select * into s from chimp.workflow_step o where o.id = r.step_id;
-	perform chimp.workflow_unschedule(r);
+	if r.wake_at is not null then
+		perform chimp.workflow_unschedule(r);
+	end if;
 	if d -> 'state' <> 'null' then
 		r.state := chimp.workflow_set_state(r, d -> 'state');
 	end if;
