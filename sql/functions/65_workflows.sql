@@ -20,20 +20,18 @@ begin
 end $$;
 
 create or replace function chimp.workflow_enqueue(definition int, payload jsonb, run_at timestamptz, attempts int,
-	timeout_ms bigint, trace text) returns bigint
+	timeout_ms bigint, trace text, job bigint default nextval('chimp.job_id_seq')) returns bigint
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
 	q record;
-	job bigint;
 begin
 	select o.id, -o.priority as rank, o.name, o.paused_at is null and pg_sequence_last_value(o.wake) = 2 as asleep
 	into q
 	from chimp.workflow_definition d join chimp.workflow w on w.id = d.workflow_id join chimp.queue o on o.id = w.queue_id
 	where d.id = $1;
-	insert into chimp.job as j (queue_id, priority, payload, max_attempts, timeout_ms, trace)
-	values (q.id, -q.rank, $2, $4, $5, $6)
-	returning j.id into job;
+	insert into chimp.job (id, queue_id, priority, payload, max_attempts, timeout_ms, trace) overriding system value
+	values (job, q.id, -q.rank, $2, $4, $5, $6);
 	if run_at > clock_timestamp() then
 		insert into chimp.job_scheduled (job_id, queue_id, run_at) values (job, q.id, $3);
 		-- Sleepers look again every 5 s and learn of later ones then.
@@ -48,7 +46,7 @@ begin
 	end if;
 	return job;
 end $$;
-comment on function chimp.workflow_enqueue(int, jsonb, timestamptz, int, bigint, text) is
+comment on function chimp.workflow_enqueue(int, jsonb, timestamptz, int, bigint, text, bigint) is
 	'A job that moves a run of this definition on, now or at run_at; its id.';
 
 create or replace function chimp.workflow_begin_run(name text, input jsonb, id text, parent bigint) returns bigint
@@ -57,7 +55,7 @@ set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cach
 declare
 	d record;
 	run bigint;
-	job bigint;
+	job bigint := nextval('chimp.job_id_seq');
 	former text;
 begin
 	select o.id as definition, s.id as step_id, s.name as step,
@@ -78,9 +76,9 @@ begin
 	if id = '' or length(id) > 200 and parent is null then
 		raise exception 'chimp.workflow_start: an id has 1 to 200 characters' using errcode = '22023';
 	end if;
-	insert into chimp.workflow_run as r (external_id, definition_id, status, step_id, step, input, parent_id)
+	insert into chimp.workflow_run as r (external_id, definition_id, status, step_id, step, input, parent_id, job_id)
 	values (coalesce($3, gen_random_uuid()::text), d.definition, 'running', d.step_id, nullif(d.step, ''),
-		coalesce($2, '{}'), $4)
+		coalesce($2, '{}'), $4, job)
 	on conflict do nothing
 	returning r.id into run;
 	if run is null then
@@ -92,9 +90,8 @@ begin
 		end if;
 		return null;
 	end if;
-	job := chimp.workflow_enqueue(d.definition, jsonb_build_object('run', run, 'seq', 0), null, d.attempts,
-		d.timeout_ms, nullif(current_setting('chimp.trace', true), ''));
-	update chimp.workflow_run r set job_id = job where r.id = run;
+	perform chimp.workflow_enqueue(d.definition, jsonb_build_object('run', run, 'seq', 0), null, d.attempts,
+		d.timeout_ms, nullif(current_setting('chimp.trace', true), ''), job);
 	return run;
 end $$;
 comment on function chimp.workflow_begin_run(text, jsonb, text, bigint) is
