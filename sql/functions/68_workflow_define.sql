@@ -236,6 +236,7 @@ create or replace function chimp.workflows_unpark() returns void
 language plpgsql as $$
 declare
 	r chimp.workflow_run;
+	s chimp.workflow_step;
 begin
 	for r in
 		select o.* from chimp.workflow_run o join chimp.workflow_definition d on d.id = o.definition_id
@@ -243,12 +244,12 @@ begin
 	loop
 		r.status := r.parked_from;
 		r.parked_from := null;
-		perform chimp.workflow_save(r);
 		if r.status <> 'waiting_signal' or r.wake_at is not null then
-			perform chimp.workflow_enqueue(r.definition_id, jsonb_build_object('run', r.id, 'seq', r.seq), r.wake_at,
-				(s.definition ->> 'max_attempts')::int, null, r.trace)
-			from (select r.step_id) x left join chimp.workflow_step s on s.id = x.step_id;
+			perform chimp.workflow_unschedule(r);
+			select * into s from chimp.workflow_step o where o.id = r.step_id;
+			r.job_id := chimp.workflow_job(r, s);
 		end if;
+		perform chimp.workflow_save(r);
 		-- What it was sent meanwhile.
 		perform chimp.workflow_enqueue(r.definition_id, jsonb_build_object('run', r.id, 'signal', x.name), null,
 			null, null, r.trace)
