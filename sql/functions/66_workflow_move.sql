@@ -351,9 +351,12 @@ begin
 	from chimp.workflow_run o join chimp.workflow_definition d on d.id = o.definition_id
 	where o.id = run for update of o skip locked;
 	if not found then
-		if exists (select from chimp.workflow_run o where o.id = run) then
-			perform chimp.snooze('20 ms');   -- another job of it is at work
-		end if;
+		-- Another job of it is at work: look again, the less often the longer it takes.
+		perform chimp.snooze(least(interval '1 s', greatest(interval '20 ms', (clock_timestamp()
+			- case when $1 -> 'seq' is null then j.created_at else greatest(j.created_at, o.wake_at) end) / 4)))
+		from chimp.workflow_run o
+		left join chimp.job j on j.id = nullif(split_part(current_setting('chimp.job', true), ' ', 1), '')::bigint
+		where o.id = run;
 		return;
 	end if;
 	r := w.r;

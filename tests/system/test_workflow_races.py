@@ -5,6 +5,7 @@ No chimpd runs here: the test does what its workers do, one job at a time.
 
 import json
 import threading
+import time
 import uuid
 
 import psycopg2
@@ -214,3 +215,20 @@ def test_g31_a_run_that_was_parked_has_one_job_with_the_time_out_of_its_step(dat
     node.work()
     assert status(database) == "cancelled"
     assert database.value(OPEN) == 0
+
+
+def test_a_signal_to_a_run_that_is_at_work_for_long_is_looked_at_now_and_then(database, node, record_property):
+    start(database, node, SIGNAL)
+    at_work = in_transaction(database)
+    rows(at_work, "select from chimp.workflow_run for update")
+    database.rows("select chimp.workflow_signal('r', 'go')")
+    over = time.monotonic() + 4
+    looks = 0
+    while time.monotonic() < over:
+        looks += node.work()
+        time.sleep(0.01)
+    record_property("figure", f"a signal to a run that is at work for 4 s: its job looks {looks} times")
+    # Every 20 ms would be more than a hundred.
+    assert 5 < looks < 40
+    at_work.rollback()
+    until(lambda: node.work() and status(database) == "completed", "it is consumed", timeout=3)
