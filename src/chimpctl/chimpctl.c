@@ -15,6 +15,7 @@ const struct ctl_noun *const ctl_nouns[] = {
     &noun_cron,
     &noun_event,
     &noun_subscription,
+    &noun_workflow,
     &noun_why,
     &noun_node,
     NULL,

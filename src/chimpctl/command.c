@@ -188,7 +188,7 @@ verb_find(const struct ctl_noun *noun, const char *name)
 	return NULL;
 }
 
-/* getopt's tables for the global options and a verb's own behind them. */
+/* getopt's tables for a verb's own options and the global ones. */
 struct optable {
 	struct option longs[GLOBAL_COUNT + CTL_OPTIONS_MAX + 1];
 	char shorts[4 + 2 * (GLOBAL_COUNT + CTL_OPTIONS_MAX)];
@@ -197,8 +197,9 @@ struct optable {
 
 enum { OPTABLE_LONG = 256 }; /* + index: what getopt returns for a long one */
 
+/* `index`: of the first option, as command_set takes it. */
 static void
-optable_add(struct optable *t, const struct ctl_option *options)
+optable_add(struct optable *t, const struct ctl_option *options, int index)
 {
 	size_t used = strlen(t->shorts);
 
@@ -206,7 +207,7 @@ optable_add(struct optable *t, const struct ctl_option *options)
 		assert(t->n < GLOBAL_COUNT + CTL_OPTIONS_MAX);
 		t->longs[t->n].name = options->name;
 		t->longs[t->n].has_arg = options->value != NULL;
-		t->longs[t->n].val = OPTABLE_LONG + t->n;
+		t->longs[t->n].val = OPTABLE_LONG + index++;
 		t->n++;
 		if (options->letter == '\0')
 			continue;
@@ -290,8 +291,9 @@ command_options(struct command *command, bool stop_at_word)
 
 	/* ":" tells a missing value from an unknown option. */
 	snprintf(t.shorts, sizeof(t.shorts), stop_at_word ? "+:" : ":");
-	optable_add(&t, global_options);
-	optable_add(&t, own);
+	/* getopt takes the first of a name: --version may be a verb's own. */
+	optable_add(&t, own, GLOBAL_COUNT);
+	optable_add(&t, global_options, 0);
 	opterr = 0;
 	optind = 0; /* glibc: start anew */
 	while ((c = getopt_long(command->argc, command->argv, t.shorts, t.longs,

@@ -39,6 +39,8 @@ where_read_conf(struct where *where, const char *path, struct err *err)
 int
 where_find(struct where *where, struct err *err)
 {
+	if (where->url != NULL)
+		return 0; /* by where_conf */
 	if (where->arg_url != NULL)
 		return where_set(where, where->arg_url, "-d");
 	if (where->arg_conf != NULL)

@@ -17,7 +17,8 @@ struct where {
 	const char *named_by; /* for messages: "-d", "DATABASE_URL", a path */
 };
 
-/* Find the URL, and read the configuration if that names it. */
+/* Find the URL, and read the configuration if that names it; what where_conf
+ * has found stays. */
 int where_find(struct where *where, struct err *err);
 
 /*

@@ -36,6 +36,14 @@ static const char subscription_sql[] =
     " order by n), '') from jsonb_array_elements(w -> 'reasons')"
     " with ordinality x (r, n)) as text from chimp.why_subscription($1) w";
 
+static const char workflow_sql[] =
+    "select w as json, format(E'run %s of workflow %s, version %s, is %s%s\\n',"
+    " w ->> 'id', w ->> 'name', w ->> 'version', w ->> 'status',"
+    " coalesce(' at step ' || (w ->> 'step'), ''))"
+    " || (select coalesce(string_agg('  ' || (r ->> 'why') || E'\\n', ''"
+    " order by n), '') from jsonb_array_elements(w -> 'reasons')"
+    " with ordinality x (r, n)) as text from chimp.why_workflow($1) w";
+
 static int
 why_print(struct ctl_call *call, const char *sql)
 {
@@ -70,6 +78,12 @@ why_subscription(struct ctl_call *call)
 	return why_print(call, subscription_sql);
 }
 
+static int
+why_workflow(struct ctl_call *call)
+{
+	return why_print(call, workflow_sql);
+}
+
 static const struct ctl_verb why_verbs[] = {
     {"job", "ID",
 	"what a job waits for: a pause, a limit, a key, an instant, a worker;\n"
@@ -83,6 +97,10 @@ static const struct ctl_verb why_verbs[] = {
 	"why it lags: processes, a pause, lanes that a failed event holds, a\n"
 	"gap, transactions that are open for long; or that it does not",
 	1, 1, NULL, why_subscription},
+    {"workflow", "ID",
+	"what a run waits for: a signal, an instant, a child, its job, a node\n"
+	"that has its version; or what failed, or how it ended",
+	1, 1, NULL, why_workflow},
     {0},
 };
 
