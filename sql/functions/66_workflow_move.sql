@@ -180,6 +180,12 @@ end $$;
 comment on function chimp.workflow_waited(chimp.workflow_run, chimp.workflow_step, jsonb) is
 	'A run of steps has got what it waited for: go on.';
 
+create or replace function chimp.workflow_served(name text) returns boolean
+language sql stable as $$
+	select exists (select from chimp.workflow w join chimp.workflow_definition d on d.workflow_id = w.id
+		where w.name = $1 and d.active)
+$$;
+
 create or replace function chimp.workflow_enter(r chimp.workflow_run, s chimp.workflow_step) returns void
 language plpgsql as $$
 declare
@@ -204,6 +210,22 @@ begin
 			return;
 		end if;
 	elsif s.kind = 'workflow' then
+		if not chimp.workflow_served(s.definition ->> 'workflow') then
+			-- Nothing fails because of a deploy: as a run whose own version is not
+			-- there. Who brings it looks for parked runs behind this.
+			perform pg_advisory_xact_lock_shared(hashtext('chimp.registry'));
+			if not chimp.workflow_served(s.definition ->> 'workflow') then
+				r.status := 'parked';
+				r.parked_from := 'running';
+				r.waits_for := null;
+				r.wake_at := null;
+				r.job_id := null;
+				r.error := jsonb_build_object('message', format('no live node has a workflow "%s"',
+					s.definition ->> 'workflow'), 'step', s.name);
+				perform chimp.workflow_save(r);
+				return;
+			end if;
+		end if;
 		if chimp.workflow_begin_run(s.definition ->> 'workflow', case when s.definition ? 'input'
 			then chimp.workflow_value(s.definition ->> 'input', chimp.workflow_context(r)) else r.input end,
 			child, r.id) is null then

@@ -75,6 +75,10 @@ begin
 			perform chimp.workflow_directive(r, result, o.timed_out);
 		end if;
 $part$, s.id, d.definition ->> 'sql');
+	elsif s.kind = 'workflow' then           -- that could not begin when it was its turn
+		return format($part$	when %1$s then
+		perform chimp.workflow_enter(r, (select s from chimp.workflow_step s where s.id = %1$s));
+$part$, s.id);
 	elsif s.kind <> 'action' then
 		return '';
 	end if;
@@ -244,6 +248,9 @@ begin
 	loop
 		r.status := r.parked_from;
 		r.parked_from := null;
+		if r.failing is null then
+			r.error := null;
+		end if;
 		if r.status <> 'waiting_signal' or r.wake_at is not null then
 			perform chimp.workflow_unschedule(r);
 			select * into s from chimp.workflow_step o where o.id = r.step_id;

@@ -12,7 +12,8 @@ create or replace function chimp.workflow_open_job(r chimp.workflow_run) returns
 language plpgsql stable
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
-	queue constant int := chimp.workflow_queue(r);
+	queue constant int := (select w.queue_id from chimp.workflow_definition d join chimp.workflow w on w.id = d.workflow_id
+		where d.id = r.definition_id);
 	job bigint;
 begin
 	select j.id into job from chimp.jobs v join chimp.job j on j.id = v.id
@@ -150,8 +151,13 @@ language sql stable as $$
 		jsonb_build_object('version', d.version, 'was', r.parked_from))
 	from chimp.workflow_definition d join chimp.workflow w on w.id = d.workflow_id
 	where d.id = r.definition_id and not d.active
+	union all
+	select chimp.why('parked', format('%s: it goes on with step "%s" when one has', chimp.why_message(r.error), r.step),
+		jsonb_build_object('step', r.step))
+	from chimp.workflow_definition d
+	where d.id = r.definition_id and d.active and r.status = 'parked'
 $$;
-comment on function chimp.why_unserved(chimp.workflow_run) is 'Whether no live node has the version of a run.';
+comment on function chimp.why_unserved(chimp.workflow_run) is 'Whether no live node has the version of a run, or the child that it is to start.';
 
 create or replace function chimp.why_failing(r chimp.workflow_run) returns setof jsonb
 language sql stable as $$

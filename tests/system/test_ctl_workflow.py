@@ -315,10 +315,6 @@ def test_check_of_a_configuration(start, app, folder, database):
                 f' timeout = "{timeout}" }}\n step "make" {{ action = "a" }}\n }}')
 
     made = app(text("yes", "1h"), SCHEMA)
-    configuration(folder / "probe.conf", url=database.url, listen=f"unix:{folder}/probe", include=[made.conf])
-    probe = run("-t", "-c", folder / "probe.conf")
-    if probe.status != 0 and "workflow" in probe.err:
-        pytest.skip("the configuration of this chimpd has no workflows yet")
     node = start(made, cron=0, subscriber=0)
     assert check(node).out == "w version 1: unchanged\n" and check(node).status == 0
     database.value("select chimp.workflow_start('w')")
@@ -495,3 +491,15 @@ def test_why_failed(define, ctl, why, database):
     rows(held, "select pg_advisory_unlock(4711)")
     wait_status(database, made, "cancelled")
     assert re.search(r"it is cancelled since \S+ \S+: no more$", why(made)["ended"]["why"])
+
+
+def test_a_child_that_no_node_has_parks_its_parent(define, ctl, ctl_json, database):
+    """Nothing fails because of a deploy."""
+    parent = workflow("parent", ("c", {"workflow": "long", "on_timeout": "fail", "result": "child"}))
+    define(parent)
+    begin(ctl, "parent", "{}", "--id", "p/1")
+    wait_status(database, "p/1", "parked")
+    assert 'no live node has a workflow "long"' in ctl("why", "workflow", "p/1")
+    define(parent, LONG)
+    wait_status(database, "p/1", "waiting_signal")
+    assert ctl_json("workflow", "show", "p/1")["error"] is None
