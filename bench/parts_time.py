@@ -42,11 +42,11 @@ def delays(committed, started):
             "max_ms": max(ms)}
 
 
-def pings(put):
+def pings(put, number=PINGS):
     """When each put(n) had its answer, by what it returned."""
     time.sleep(1)
     committed = {}
-    for n in range(PINGS):
+    for n in range(number):
         which = put(n)
         committed[which] = time.time()
         time.sleep(random.uniform(0.5, 1.5) * PING_GAP_MS / 1000)

@@ -1,5 +1,5 @@
-"""The frame of bench/queue, bench/events and bench/http: options, the run through the
-parts, tables with their verdicts, and what is printed and recorded.
+"""The frame of bench/queue, bench/events, bench/http and bench/workflow: options, the
+run through the parts, tables with their verdicts, and what is printed and recorded.
 
 A Bench of theirs says which parts and bars there are, what it prepares and what
 the report tells beside machine and settings.
