@@ -15,6 +15,7 @@ from workflow_contestants import Dbos, Workflows
 STARTS = 500
 DRIVEN = 20                             # sleepers that the workers have made
 CHUNK = 100_000                         # of those that SQL makes
+COMPARED = 1000                         # of these, with those
 WOKEN = 10
 WAKE_SECONDS_MAX = 60
 SHORT = 4                               # of --runs are drained beside them: 1/SHORT
@@ -82,15 +83,21 @@ def sleeping(bench):
     before = Row("before", "chimpd, no sleeping runs")
     after = Row("after", f"chimpd, {sleepers:,} sleeping runs")
     ours = Workflows(bench.cluster)
-    with ours.running():
-        ours.fill(runs)
-        ours.drain(runs)                # for its memory is not yet its size
-        for row in (before, after):
-            if row is after:
-                put_to_sleep(ours, sleepers)
-            for _ in range(bench.args.rounds):
-                row.add(**beside(ours, runs))
-        wake_some(ours)
+    try:
+        with ours.running():
+            ours.fill(runs)
+            ours.drain(runs)            # for its memory is not yet its size
+            for row in (before, after):
+                if row is after:
+                    put_to_sleep(ours, sleepers)
+                for _ in range(bench.args.rounds):
+                    row.add(**beside(ours, runs))
+            wake_some(ours)
+    except BenchError as error:         # the other parts have their report
+        after.columns.clear()
+        after.name += ": **failed**"
+        print(f"  failed: {error}", flush=True)
+        bench.remarks.append(f"failed: beside sleeping runs: {error}")
     return [before, after]
 
 
@@ -134,10 +141,16 @@ def put_to_sleep(ours, sleepers):
     print(f"  {sleepers:,} sleeping runs", flush=True)
     ours.begin(DRIVEN, "bench.sleep")
     ours.cluster.wait(lambda: asleep(ours) == DRIVEN, "the sleeping runs")
-    for left in range(sleepers - DRIVEN, 0, -CHUNK):
+    first = min(COMPARED, sleepers - DRIVEN)
+    ours.session.run("select bench.sleep_many(%s)", first)
+    compare_sleepers(ours)
+    for left in range(sleepers - DRIVEN - first, 0, -CHUNK):
         ours.session.run("select bench.sleep_many(%s)", min(left, CHUNK))
     if asleep(ours) != sleepers:
         raise BenchError(f"{asleep(ours):,} of {sleepers:,} runs sleep")
+
+
+def compare_sleepers(ours):
     kinds = ours.session.rows("select its_own, in_time from bench.sleeper")
     if kinds != [(True, True)]:
         raise BenchError("copies of sleeping runs are not what the engine "
