@@ -9,7 +9,7 @@ import pytest
 
 from harness.bank import OPEN
 from harness.faults import FAULTS as OF_JOBS, Node
-from harness.runs import KINDS, SCHEMA, WORKFLOWS, make
+from harness.runs import KINDS, SCHEMA, TIMERS_MS, WORKFLOWS, make
 from harness.senders import RunFaults, Senders, nothing_is_stuck
 from harness.settings import long_or_short
 from harness.wait import until
@@ -123,6 +123,17 @@ def check_history(database):
             assert following - seq == 1 + gap, (run, steps)
 
 
+def check_timers(database):
+    """None was early."""
+    for step, ms in TIMERS_MS.items():
+        took = database.value("""
+            select min(h.took) from (
+                select step, what, chimp.to_ms(at) - chimp.to_ms(lag(at) over (partition by run_id order by seq)) as took
+                from chimp.workflow_history) h
+            where h.step = %s and (h.what = 'sleep' or h.what like 'timed out%%' or h.what = 'step failed')""", step)
+        assert took is None or took >= ms - 1, step
+
+
 def nothing_is_left(database):
     """Of jobs that are no more."""
     for table in ("attempt", "error", "progress"):
@@ -163,6 +174,7 @@ def test_whatever_is_killed_every_run_ends_as_it_was_to(make_cluster, nodes, rec
     effects = check_effects(database, runs)
     check_signals(database, runs)
     check_history(database)
+    check_timers(database)
 
     made = dict(database.rows("select n >> 27, count(*) from t.made where noted group by 1"))
     hits = faults.hits()

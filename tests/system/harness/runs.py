@@ -8,6 +8,12 @@ one would be seen.
 import json
 import random
 
+from .settings import long_or_short
+
+LATE_MS = long_or_short(10000, 1000)  # then a round waits anew
+# Of a step's sleep, or its wait's time-out, at least; "timed" and "late" are talk's.
+TIMERS_MS = {"nap": 50, "pause": 100, "rest": 60, "remind": 150, "jump": 150, "overdue": 150, "haste": 200,
+             "round": LATE_MS, "rested": LATE_MS, "timed": 120, "late": 120}
 KINDS = {1: "action", 2: "sleep wake", 3: "signal", 4: "time-out", 5: "child", 6: "compensation",
          7: "directive", 8: "cancel", 9: "goto"}
 
@@ -32,7 +38,7 @@ workflow "order" {{
   step "nap" {{ sleep = "50ms" }}
   step "first" {{ signal = "pair"  result = "first" }}
   step "second" {{ signal = "pair"  result = "second" }}
-  step "round" {{ signal = "late"  result = "round" }}
+  step "round" {{ signal = "late"  result = "round"  timeout = "{LATE_MS}ms"  on_timeout = "step:round" }}
   {act("work", k='"$.state.k"', fails='"$.results.round.fails"', of='"$.results.round.n"',
        more='''state = '{"k": "$.state.k + 1", "charge": "$.state.charge"}'  compensate = "undo"''')}
   step "pause" {{ sleep = "100ms"  when = '$.state.k < $.input.rounds' }}
@@ -164,7 +170,8 @@ begin
         return jsonb_build_object('directive', 'sleep', 'delayMs', 50, 'stepId', 'rested',
             'state', state || jsonb_build_object('answer', i #> '{signal,payload}'));
     elsif step = 'rested' then
-        return '{"directive": "waitForSignal", "signal": "late", "stepId": "told"}';
+        return '{"directive": "waitForSignal", "signal": "late", "stepId": "told",
+            "timeoutMs": LATE_MS, "onTimeout": "step:rested"}';
     elsif step = 'told' then
         perform chimp.step(i ->> 'workflowId', 'told ' || k, 't.act',
             effect || jsonb_build_object('of', i #> '{signal,payload,n}'));
@@ -183,7 +190,7 @@ begin
     end if;
     return jsonb_build_object('directive', 'complete', 'state', state || jsonb_build_object('by', step));
 end $$;
-"""
+""".replace("LATE_MS", str(LATE_MS))
 
 # Transitions under way, and for whom: (their number, worker, node, backend).
 RUNNING = """
@@ -268,7 +275,8 @@ class Run:
         last = dice.uniform(max(start, 0.3 * seconds), 0.9 * seconds)
         dues = sorted(dice.uniform(start, last) for _ in self.payloads)
         for due, payload in zip(dues, self.payloads):
-            deeds.append((due, dice.choice([None, "late"]), "workflow_signal(%s, 'late', %s, %s)",
+            # Before it waits or after, and at the moment at which it would do so no more.
+            deeds.append((due, dice.choice([None, "late", "late!"]), "workflow_signal(%s, 'late', %s, %s)",
                           (self.id, json.dumps(payload), f"late {payload['n']}")))
         if self.status == "cancelled":
             deeds.append((start, "hold", "workflow_cancel(%s, 'enough')", (self.id,)))

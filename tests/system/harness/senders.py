@@ -13,10 +13,12 @@ from .cluster import rows
 from .faults import Faults
 from .runs import DEAF, KINDS, RUNNING, STUCK
 
+# With "!" those that are about to time out.
 WAITING = """
-select a.id, r.waits_for from unnest(%s::text[]) a (id) join chimp.workflow_run o on o.external_id = a.id
+select a.id, r.waits_for || x from unnest(%s::text[]) a (id) join chimp.workflow_run o on o.external_id = a.id
 join chimp.workflow_run r on r.id = o.id or r.parent_id = o.id
-where r.status = 'waiting_signal'
+cross join unnest('{"",!}'::text[]) x
+where r.status = 'waiting_signal' and (x = '' or r.wake_at < clock_timestamp() + interval '50 ms')
 """
 
 
