@@ -66,8 +66,9 @@ begin
 	-- The first step, if it can be begun without looking.
 	left join chimp.workflow_step s on s.definition_id = o.id and s.number = 1
 		and s.kind in ('run', 'action') and not s.definition ? 'when'
-	where w.name = $1 and o.active
-	order by o.version desc limit 1;
+	-- A child is parked until a node has it: its parent must not fail for that.
+	where w.name = $1 and (o.active or parent is not null)
+	order by o.active desc, o.version desc limit 1;
 	if not found then
 		raise exception 'unknown workflow "%"', $1 using errcode = 'CH002',
 			hint = 'register it in an app file: workflow "NAME" { ... }; a live node must have it';
@@ -202,6 +203,8 @@ begin
 	r.ended_at := null;
 	r.seq := r.seq + 1;
 	perform chimp.workflow_note(r, 'retried', null, null, false, null);
+	-- It has failed before it could be cancelled.
+	delete from chimp.workflow_signal m where m.run_id = r.id and m.name = 'chimp.cancel';
 	if r.hops = 0 then                       -- it has not begun: with its initial state
 		s := null;
 		r.step_id := null;

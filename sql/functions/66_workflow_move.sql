@@ -180,10 +180,10 @@ end $$;
 comment on function chimp.workflow_waited(chimp.workflow_run, chimp.workflow_step, jsonb) is
 	'A run of steps has got what it waited for: go on.';
 
-create or replace function chimp.workflow_served(name text) returns boolean
+create or replace function chimp.workflow_known(name text) returns boolean
 language sql stable as $$
 	select exists (select from chimp.workflow w join chimp.workflow_definition d on d.workflow_id = w.id
-		where w.name = $1 and d.active)
+		where w.name = $1)
 $$;
 
 create or replace function chimp.workflow_enter(r chimp.workflow_run, s chimp.workflow_step) returns void
@@ -210,11 +210,11 @@ begin
 			return;
 		end if;
 	elsif s.kind = 'workflow' then
-		if not chimp.workflow_served(s.definition ->> 'workflow') then
-			-- Nothing fails because of a deploy: as a run whose own version is not
-			-- there. Who brings it looks for parked runs behind this.
+		if not chimp.workflow_known(s.definition ->> 'workflow') then
+			-- It may come with another app. Who brings it looks for parked runs
+			-- behind this. One that has been there is parked itself.
 			perform pg_advisory_xact_lock_shared(hashtext('chimp.registry'));
-			if not chimp.workflow_served(s.definition ->> 'workflow') then
+			if not chimp.workflow_known(s.definition ->> 'workflow') then
 				r.status := 'parked';
 				r.parked_from := 'running';
 				r.waits_for := null;

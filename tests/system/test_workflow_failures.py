@@ -6,8 +6,29 @@ import psycopg2
 import pytest
 
 from harness.wait import Stopwatch, until
-from harness.workflow import Run, Workflows, action, child, refused, signal, sleep, workflow
+from harness.workflow import ACTIONS, SCHEMA, Run, Workflows, action, child, goto, refused, signal, sleep, workflow
 
+SAY = """
+create function t.say(input jsonb) returns jsonb language plpgsql as $$
+begin
+	perform t.log(input ->> 'say', input);
+	case input ->> 'say'
+		when 'snooze' then
+			if (select clock_timestamp() < r.created_at + interval '100 ms' from chimp.workflow_run r
+				where r.external_id = $1 ->> 'tag') then
+				perform chimp.snooze('50 ms');
+			end if;
+			return '{}';
+		when 'fail' then perform chimp.fail('no hope');
+		when 'cancel' then perform chimp.cancel();
+		when 'wait' then
+			while not exists (select from t.closed c where c.gate = $1 ->> 'tag') loop
+				perform pg_sleep(0.01);
+			end loop;
+	end case;
+	return null;
+end $$;
+"""
 DEFINED = []
 
 
@@ -19,7 +40,7 @@ def define(*args, **more):
 
 @pytest.fixture(scope="module")
 def flows(cluster, migrated):
-    made = Workflows(cluster.create_database(migrated), *DEFINED)
+    made = Workflows(cluster.create_database(migrated), *DEFINED, schema=SCHEMA + SAY, actions=(*ACTIONS, "say"))
     yield made
     made.finish()
 
@@ -230,6 +251,16 @@ def test_g32_a_compensation_that_fails_is_said_and_the_others_are_made(flows):
                                 " and what = 'compensation failed'", run.id) == 2
 
 
+LOOP = define("loop", action("add", input={"n": "$.state.count", "tag": "$.input.tag"}, state="t.count_up", compensate="undo"),
+              goto("more", "add", when="$.state.count < 3"), action("last", "pass"), initial="t.initial")
+
+
+def test_g32_each_round_of_a_loop_is_compensated(flows):
+    run = flows.start_closed(LOOP)
+    run.failed()
+    assert [i["input"]["n"] for i in run.log("undo")] == [2, 1, 0]
+
+
 def test_what_has_been_compensated_cannot_be_retried(flows):
     run = flows.start(UNDO, {"b": "b", "fails": 2})
     run.failed()
@@ -323,7 +354,80 @@ def test_an_operator_cancels_the_job_of_a_signal(flows):
     run.completed()
 
 
+# --- what handlers say, and how they end ---
+
+SAYS = define("says", action("a", "say"), action("b"), max_attempts=3)
+
+
+def test_a_step_that_snoozes(flows):
+    run = flows.run(SAYS, {"say": "snooze"})
+    assert run.history()[0] == ("a", "action")
+    assert len(run.log("snooze")) == 1, "what it has written before is rolled back"
+
+
+@pytest.mark.parametrize("says,message", [("fail", "no hope"), ("cancel", "cancelled by its handler")])
+def test_a_step_that_gives_up(flows, says, message):
+    run = flows.start(SAYS, {"say": says})
+    assert run.failed()["message"] == message
+    assert flows.database.value("select max(attempts) from chimp.workflow_events where id = %s", run.id) == 1
+
+
+def test_a_step_whose_worker_dies_is_run_again(flows):
+    run = flows.start(SAYS, {"say": "wait"})
+    running(flows, run)
+    pid = flows.daemon.kill("worker/default/0")
+    flows.database.rows("insert into t.closed values (%s)", run.id)
+    flows.daemon.wait_replaced("worker/default/0", pid)
+    run.completed()
+    assert len(run.log("wait")) == 1 and len(run.log()) == 1
+
+
+def test_a_retry_is_not_cancelled_by_what_came_before_it(flows):
+    run = flows.start("timed_long").at("wait", "waiting_signal")
+    timer = run.job()
+    flows.database.rows("select chimp.pause('workflow:timed_long')")
+    assert run.cancel() is True
+    assert flows.database.value("select chimp.cancel(%s)", timer) is True
+    assert run.failed()["message"] == "its job was cancelled"
+    flows.database.rows("select chimp.resume('workflow:timed_long')")
+    assert run.retry() is True
+    run.at("wait", "waiting_signal").signal("go")
+    run.completed()
+    other = flows.start("timed_long").at("wait", "waiting_signal")
+    assert other.cancel() is True
+
+
+def test_signals_to_a_run_that_is_busy_cost_little(flows):
+    """Their jobs look again, ever more seldom, while its step runs."""
+    run = flows.start(UNDO, {"b": "b", "sleep": 1.5, "wait": True}).at("work", "running")
+    running(flows, run)
+    for _ in range(10):
+        run.signal("go")
+    before = flows.database.value("select last_value from chimp.token")
+    flows.database.rows("select pg_sleep(1)")
+    assert flows.database.value("select last_value from chimp.token") - before < 150
+    run.failed()
+    assert ("wait", "signal") in run.history()
+
+
 # --- many hands ---
+
+RACE = define("race", signal("wait", "go", timeout_ms=100, on_timeout="continue", result="r"), action("end"))
+
+
+def test_g30_a_signal_or_a_time_out_but_not_both(flows):
+    for n in range(8):
+        run = flows.start(RACE).wait("waiting_signal", "completed")
+        try:
+            flows.database.rows("select pg_sleep(extract(epoch from wake_at - clock_timestamp()) + %s)"
+                                " from chimp.workflows where id = %s", (n - 4) / 1000, run.id)
+            run.signal("go", 1)
+        except psycopg2.Error as e:
+            assert e.pgcode == "CH002", e  # it has ended
+        run.completed()
+        assert [what for step, what in run.history() if step == "wait"] in (["signal"], ["timed out"])
+        assert len(run.log()) == 1
+
 
 def test_many_hands_on_one_run(flows):
     """Signals, cancels and retries at once: it ends once, and nobody hangs."""

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from harness.wait import Stopwatch
-from harness.workflow import ACTIONS, SCHEMA, Run, Workflows, refused, workflow
+from harness.workflow import ACTIONS, SCHEMA, Node, Run, Workflows, refused, workflow
 
 # Returns the directives of its input's script, one at each call.
 SCRIPT = """
@@ -204,6 +204,15 @@ def test_g30_a_signal_in_time(flows, what):
     assert calls(run)[1:] == [call("waited", signal=got(None))]
 
 
+def test_a_wait_of_no_time_takes_what_is_there(flows):
+    poll = wait_for("go", timeoutMs=0)
+    run = play(flows, wait_for("begin"), poll, poll, COMPLETE)
+    for name in ("go", "begin"):
+        run.signal(name)
+    run.completed()
+    assert calls(run)[2:] == [call(signal=got(None)), call(timed_out=True)]
+
+
 def test_a_wait_that_has_timed_out_is_retried_with_its_time_out(flows):
     run = play(flows, wait_for("go", onTimeout="fail", **TIMES), COMPLETE)
     run.failed()
@@ -237,6 +246,15 @@ def test_an_action_that_fails(flows):
     assert run.retry() is True
     run.completed()
     assert calls(run)[1] == call("acted", signal=got({"passed": True}, "action"))
+
+
+def test_an_action_whose_node_is_away(flows):
+    """As for a step: nothing fails because of a deploy."""
+    node = Node(flows.database, "n3")
+    node.register(actions=("number",))
+    node.register(actions=())
+    run = play(flows, does("action", action="number"), COMPLETE).completed()
+    assert calls(run)[1]["signal"] == got(42, "action")
 
 
 def test_an_unknown_action(flows):

@@ -342,6 +342,15 @@ def test_a_child_that_is_cancelled(flows):
     assert "is cancelled" in run.failed()["message"]
 
 
+LATE = define("late", child("sub", "small", timeout_ms=100, on_timeout="fail"))
+
+
+def test_a_child_that_is_late_fails_its_parent(flows):
+    run = flows.start(LATE, {"wait": True})
+    assert run.failed() == {"message": 'step "sub": its child has not ended in time', "step": "sub"}
+    assert child_of(flows, run).wait().status == "cancelled"
+
+
 def test_a_child_that_is_late_is_cancelled(flows):
     run = flows.run(HURRY, {"wait": True})
     sub = child_of(flows, run).wait()

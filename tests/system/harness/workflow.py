@@ -106,7 +106,12 @@ class Node:
         self.name = name
         # A node without processes would be forgotten.
         database.rows("select chimp.process_start(%s, %s, %s, 'cron', null, 0, 1, 'x', null, 3600000)",
-                      str(uuid.uuid4()), self.id, name)
+                      self.id, self.id, name)
+
+    def die(self):
+        """As after a minute without a process."""
+        self.database.rows("update chimp.node set registered_at = registered_at - interval '2 min' where id = %s", self.id)
+        self.database.rows("select chimp.process_end(%s), chimp.reap()", self.id)
 
     def register(self, *workflows, actions=ACTIONS):
         self.database.rows("select chimp.register_apps(%s, %s, %s)", self.id, self.name, json.dumps({
