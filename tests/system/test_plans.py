@@ -57,7 +57,7 @@ SETTLED = {
     "publish": ["select chimp.publish('e', '{{}}')"],
     "http_limit": ["select * from chimp.http_limit('\\x01', 1000, 60000)"],
     "deliver": ["select chimp.publish('e', '{{}}')", "select chimp.tick()",
-                "select * from chimp.deliver_1({lane}, {epoch})"],
+                "select * from chimp.deliver_1(array[{lane}]::bigint[], array[{epoch}]::bigint[])"],
 }
 
 

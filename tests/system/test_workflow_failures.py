@@ -270,6 +270,15 @@ def test_what_has_been_compensated_cannot_be_retried(flows):
 
 # --- cancel ---
 
+def test_g32_cancel_before_it_begins(flows):
+    flows.database.rows("select chimp.pause('workflow:first')")
+    run = flows.start(FIRST)
+    assert run.cancel() is True
+    flows.database.rows("select chimp.resume('workflow:first')")
+    assert run.wait().status == "cancelled"
+    assert run.log("pass") == run.log() == []
+
+
 def test_g32_cancel_while_it_waits(flows):
     run = flows.start(UNDO, {"b": "b", "wait": True}).at("wait", "waiting_signal")
     assert run.cancel("not wanted") is True

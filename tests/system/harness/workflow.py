@@ -199,6 +199,8 @@ class Workflows:
     def finish(self):
         try:
             self.daemon.finish()
+            assert self.database.value(
+                "select deadlocks from pg_stat_database where datname = current_database()") == 0
         finally:
             self.database.drop()
             shutil.rmtree(self.dir)
