@@ -41,6 +41,8 @@ end $$;
 SIGNAL = {"steps": [{"name": "wait", "kind": "signal", "signal": "go"}]}
 FAILS = {"steps": [{"name": "try", "kind": "action", "action": "fails"}]}
 TWICE = {"steps": [{"name": "try", "kind": "action", "action": "twice", "timeout_ms": 5000}]}
+NAPS = {"steps": [{"name": "wait", "kind": "signal", "signal": "go", "timeout_ms": 1000},
+                  {"name": "nap", "kind": "sleep", "sleep_ms": 3600000}]}
 WAITS = {"sql": "t.waits", "steps": []}
 
 
@@ -60,18 +62,19 @@ class Node:
             "apps": [{"name": "t", "actions": [{"name": f, "sql": f"t.{f}"} for f in ("fails", "twice")],
                       "workflows": [{"name": "w", **POLICY, **w} for w in workflows]}]}))
 
+    def claim(self):
+        """[(job, token, handler)] of a job that is ready, if there is one."""
+        return rows(self.connection, """
+            select c.jobs[1], c.token, c.handler
+            from chimp.claim(%s, array(select id from chimp.queue), 1) c""", self.process)
+
     def work(self):
         """Until nothing is ready; how many jobs it has run."""
         n = 0
-        while True:
-            claimed = rows(self.connection, """
-                select c.jobs[1], c.token, c.handler
-                from chimp.claim(%s, array(select id from chimp.queue), 1) c""", self.process)
-            if not claimed:
-                return n
-            for job, token, handler in claimed:
-                self.attempt(job, token, handler)
-                n += 1
+        for [claim] in iter(self.claim, []):
+            self.attempt(*claim)
+            n += 1
+        return n
 
     def attempt(self, job, token, handler):
         try:
@@ -232,3 +235,14 @@ def test_a_signal_to_a_run_that_is_at_work_for_long_is_looked_at_now_and_then(da
     assert 5 < looks < 40
     at_work.rollback()
     until(lambda: node.work() and status(database) == "completed", "it is consumed", timeout=3)
+
+
+def test_g30_a_wake_that_was_claimed_as_the_signal_came_does_nothing(database, node):
+    start(database, node, NAPS)
+    assert status(database) == "waiting_signal"
+    [wake] = until(node.claim, "its time-out is due")
+    database.rows("select chimp.workflow_signal('r', 'go')")
+    node.work()
+    node.attempt(*wake)
+    assert status(database) == "sleeping"
+    assert database.rows("select what from chimp.workflow_history") == [("signal",)]
