@@ -47,6 +47,17 @@ def missed(faults):
         if long_or_short(True, not any(hits.values())) else []
 
 
+def all_said(database, senders):
+    left = {run.id: run.deeds[0] for run in senders.left() if run.deeds}
+    waiting = left and database.rows("""
+        select r.external_id, r.status, r.step, r.waits_for, r.wake_at - clock_timestamp(), j.id, s.state
+        from chimp.workflow_run r left join chimp.job j on j.payload ->> 'run' = r.id::text
+        left join chimp.jobs s on s.id = j.id and s.state not in ('done', 'dead', 'cancelled')
+        where r.external_id = any (%s) and (s.state is not null or j.id is null)""", list(left))
+    assert not left, (list(left.items())[:5], waiting[:10])
+    return True
+
+
 def of_runs(database, statement):
     """{run's id: what the statement has of it}"""
     found = collections.defaultdict(list)
@@ -161,7 +172,7 @@ def test_whatever_is_killed_every_run_ends_as_it_was_to(make_cluster, nodes, rec
             time.sleep(random.uniform(0, 0.5))
         faults.end()
         ended = time.monotonic()
-        until(lambda: senders.problems() or not senders.left(), "all is said", timeout=60)
+        until(lambda: senders.problems() or all_said(database, senders), "all is said", timeout=60)
     assert senders.problems() == []
     until(lambda: database.value("select count(*) from chimp.workflow_run where ended_at is null") == 0,
           "every run has ended", timeout=60)
