@@ -113,7 +113,9 @@ class Sender(Client):
         return 0.05
 
     def do(self, run):
-        _, _, what, args = run.deeds[0]
+        due, _, what, args = run.deeds[0]
+        # If it is not answered it may have been done, and the run is elsewhere.
+        run.deeds[0] = (due, None, what, args)
         rows(self.connection, f"select chimp.{what}", *args)
         if "signal" in what and random.random() < 0.2:
             # It is known, and by the time that it is said again the run may have ended.
