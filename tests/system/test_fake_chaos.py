@@ -13,10 +13,10 @@ import time
 import pytest
 
 from harness import procs
-from harness.settings import PATIENCE
+from harness.settings import PATIENCE, long_or_short
 from harness.wait import TookTooLong, until
 
-SECONDS = float(os.environ.get("CHIMP_CHAOS_SECONDS", "15"))
+SECONDS = float(os.environ.get("CHIMP_CHAOS_SECONDS", long_or_short(120, 8)))
 SEED = os.environ.get("CHIMP_CHAOS_SEED")
 
 ORDERS = [
@@ -58,6 +58,7 @@ def act(node, dice):
                 pass
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("round", range(2))
 def test_the_master_survives_it_all(start_fake, round):
     seed = int(SEED) if SEED else random.randrange(1 << 30)

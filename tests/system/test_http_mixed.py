@@ -10,10 +10,11 @@ import time
 import pytest
 
 from harness.http import read_all, status_of
-from harness.settings import long_or_short
+from harness.settings import PATIENCE, long_or_short
 from harness.wait import until
 
-SECONDS = long_or_short(1800, 20)
+# Longer under the sanitizers, which look for leaks.
+SECONDS = long_or_short(1800, 20 if PATIENCE > 1 else 8)
 CLIENTS = 12
 
 SCHEMA = """
