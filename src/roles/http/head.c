@@ -64,16 +64,30 @@ head_line(struct head_walk *w, const char **line, size_t *length)
 	return NULL;
 }
 
+/* Never looks behind the end, where no NUL stands. */
+static bool
+head_begins(const char *text, const char *end, const char *with)
+{
+	size_t length = strlen(with);
+
+	return (size_t)(end - text) >= length &&
+	       memcmp(text, with, length) == 0;
+}
+
 /* http://HOST/... or https://HOST/... */
 static bool
 head_absolute(struct head_walk *w, const char *target, const char *end)
 {
-	const char *from = target + (strncmp(target, "https", 5) == 0 ? 8 : 7);
-	const char *to = from;
+	const char *from = target;
+	const char *to;
 
-	if (strncmp(target, "http://", 7) != 0 &&
-	    strncmp(target, "https://", 8) != 0)
+	if (head_begins(target, end, "http://"))
+		from += strlen("http://");
+	else if (head_begins(target, end, "https://"))
+		from += strlen("https://");
+	else
 		return false;
+	to = from;
 	while (to < end && *to != '/' && *to != '?')
 		to++;
 	w->authority.text = from;
