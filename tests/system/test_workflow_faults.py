@@ -50,11 +50,12 @@ def missed(faults):
 def all_said(database, senders):
     left = {run.id: run.deeds[0] for run in senders.left() if run.deeds}
     waiting = left and database.rows("""
-        select r.external_id, r.status, r.step, r.waits_for, r.wake_at - clock_timestamp(), j.id, s.state
+        select format('%%s %%s at %%s, waits for %%s, wake in %%s; job %%s %%s is %%s, run_at %%s, attempt %%s', r.external_id,
+            r.status, r.step, r.waits_for, r.wake_at - clock_timestamp(), j.id, j.payload, s.state, s.run_at, s.attempt)
         from chimp.workflow_run r left join chimp.job j on j.payload ->> 'run' = r.id::text
         left join chimp.jobs s on s.id = j.id and s.state not in ('done', 'dead', 'cancelled')
         where r.external_id = any (%s) and (s.state is not null or j.id is null)""", list(left))
-    assert not left, (list(left.items())[:5], waiting[:10])
+    assert not left, "\n".join([*map(str, list(left.items())[:5]), *(line for line, in waiting[:10])])
     return True
 
 
