@@ -19,6 +19,8 @@ begin
 	return r;
 end $$;
 
+-- As chimp.job_to_ready and what comes before it, in the few statements that each
+-- step of each run costs.
 create or replace function chimp.workflow_enqueue(definition int, payload jsonb, run_at timestamptz, attempts int,
 	timeout_ms bigint, trace text, job bigint default nextval('chimp.job_id_seq')) returns bigint
 language plpgsql

@@ -280,7 +280,7 @@ begin
 	perform chimp.workflow_save(r);
 end $$;
 
-create or replace function chimp.workflow_cancelled(r chimp.workflow_run) returns boolean
+create or replace function chimp.workflow_cancelled(r chimp.workflow_run) returns void
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
@@ -290,9 +290,6 @@ begin
 	update chimp.workflow_signal o set consumed_seq = r.seq
 	where o.run_id = r.id and o.name = 'chimp.cancel' and o.consumed_seq is null
 	returning o.payload into reason;
-	if not found then
-		return false;
-	end if;
 	perform chimp.workflow_unschedule(r);
 	r.failing := 'cancelled';
 	r.error := jsonb_build_object('message', reason, 'step', r.step);
@@ -302,10 +299,9 @@ begin
 	perform chimp.workflow_cancel(c.external_id, 'its parent was cancelled')
 	from chimp.workflow_run c where c.parent_id = r.id and c.ended_at is null;
 	perform chimp.workflow_compensate(r);
-	return true;
 end $$;
 comment on function chimp.workflow_cancelled(chimp.workflow_run) is
-	'If a run is to be cancelled, begin with it.';
+	'Begin to cancel a run, as its signal chimp.cancel wants.';
 
 create or replace function chimp.workflow_open(payload jsonb, out r chimp.workflow_run, out todo int, out signal jsonb,
 	out timed_out boolean)

@@ -61,45 +61,37 @@ cron_list(struct ctl_call *call)
 
 /* cron run, pause, resume ---------------------------------------------------*/
 
-/* Prints the column "json", or "text" unless that is NULL. */
-static int
-cron_call(struct ctl_call *call, const char *sql)
-{
-	const char *values[] = {call->args[0]};
-	PGresult *result = db_run(call, sql, 1, values);
-	const char *text;
-
-	if (result == NULL)
-		return CTL_FAILED;
-	text = db_text(result, 0, call->json ? "json" : "text");
-	if (text != NULL)
-		puts(text);
-	PQclear(result);
-	return CTL_OK;
-}
-
 static int
 cron_run(struct ctl_call *call)
 {
-	return cron_call(call,
+	const char *values[] = {call->args[0]};
+
+	return db_say(call,
 	    "select job as text, jsonb_build_object('schedule', $1::text,"
-	    " 'job', job) as json from chimp.cron_run($1) job");
+	    " 'job', job) as json from chimp.cron_run($1) job",
+	    1, values);
 }
 
 static int
 cron_pause(struct ctl_call *call)
 {
-	return cron_call(call,
+	const char *values[] = {call->args[0]};
+
+	return db_say(call,
 	    "select null as text, jsonb_build_object('schedule', $1::text,"
-	    " 'paused', true) as json from (select chimp.cron_pause($1)) x");
+	    " 'paused', true) as json from (select chimp.cron_pause($1)) x",
+	    1, values);
 }
 
 static int
 cron_resume(struct ctl_call *call)
 {
-	return cron_call(call,
+	const char *values[] = {call->args[0]};
+
+	return db_say(call,
 	    "select null as text, jsonb_build_object('schedule', $1::text,"
-	    " 'paused', false) as json from (select chimp.cron_resume($1)) x");
+	    " 'paused', false) as json from (select chimp.cron_resume($1)) x",
+	    1, values);
 }
 
 /* The noun ------------------------------------------------------------------*/

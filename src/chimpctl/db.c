@@ -5,6 +5,7 @@
 
 #include "chimpctl/command.h"
 #include "chimpctl/say.h"
+#include "chimpctl/table.h"
 #include "common/base/err.h"
 #include "common/conf/conf.h"
 
@@ -112,6 +113,22 @@ db_run(struct ctl_call *call, const char *sql, int n_params,
 		result = NULL;
 	}
 	return result;
+}
+
+int
+db_say(struct ctl_call *call, const char *sql, int n_params,
+    const char *const *values)
+{
+	PGresult *result = db_run(call, sql, n_params, values);
+	const char *text;
+
+	if (result == NULL)
+		return CTL_FAILED;
+	text = db_text(result, 0, call->json ? "json" : "text");
+	if (text != NULL)
+		table_print_text(text, stdout);
+	PQclear(result);
+	return CTL_OK;
 }
 
 void

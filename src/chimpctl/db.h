@@ -17,6 +17,11 @@ struct ctl_call;
 PGresult *db_run(struct ctl_call *call, const char *sql, int n_params,
     const char *const *values);
 
+/* The same, and print the column "json" or, without --json, "text" of its only
+ * row; nothing where that is NULL. An exit status. */
+int db_say(struct ctl_call *call, const char *sql, int n_params,
+    const char *const *values);
+
 /* Disconnect, if need be. */
 void db_done(struct ctl_call *call);
 

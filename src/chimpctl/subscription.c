@@ -198,29 +198,12 @@ subscription_show(struct ctl_call *call)
 
 /* subscription pause, resume, seek, replay ----------------------------------*/
 
-/* Prints the column "json", or "text" unless that is NULL. */
-static int
-subscription_call(struct ctl_call *call, const char *sql, int n_values,
-    const char *const *values)
-{
-	PGresult *result = db_run(call, sql, n_values, values);
-	const char *text;
-
-	if (result == NULL)
-		return CTL_FAILED;
-	text = db_text(result, 0, call->json ? "json" : "text");
-	if (text != NULL)
-		puts(text);
-	PQclear(result);
-	return CTL_OK;
-}
-
 static int
 subscription_pause(struct ctl_call *call)
 {
 	const char *values[] = {call->args[0]};
 
-	return subscription_call(call,
+	return db_say(call,
 	    "select null as text, jsonb_build_object('subscription', $1::text,"
 	    " 'paused', true) as json"
 	    " from (select chimp.subscription_pause($1)) x",
@@ -232,7 +215,7 @@ subscription_resume(struct ctl_call *call)
 {
 	const char *values[] = {call->args[0]};
 
-	return subscription_call(call,
+	return db_say(call,
 	    "select null as text, jsonb_build_object('subscription', $1::text,"
 	    " 'paused', false) as json"
 	    " from (select chimp.subscription_resume($1)) x",
@@ -251,7 +234,7 @@ subscription_seek(struct ctl_call *call)
 		values[1] = to;
 	else if (strcmp(to, "now") != 0)
 		values[2] = to;
-	return subscription_call(call,
+	return db_say(call,
 	    "select null as text, jsonb_build_object('subscription', $1::text,"
 	    " 'tick', tick) as json from chimp.subscription_seek($1,"
 	    " \"position\" => $2::bigint, at => $3::timestamptz) tick",
@@ -264,7 +247,7 @@ subscription_replay(struct ctl_call *call)
 	const char *values[] = {
 	    call->args[0], call->n_args > 1 ? call->args[1] : NULL};
 
-	return subscription_call(call,
+	return db_say(call,
 	    "select n || ' dead events to be handled again' as text,"
 	    " jsonb_build_object('subscription', $1::text, 'events', n) as json"
 	    " from chimp.subscription_replay($1, event => $2::bigint) n",

@@ -12,23 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Prints the column "json", or "text" unless that is NULL. */
-static int
-workflow_call(struct ctl_call *call, const char *sql, int n_values,
-    const char *const *values)
-{
-	PGresult *result = db_run(call, sql, n_values, values);
-	const char *text;
-
-	if (result == NULL)
-		return CTL_FAILED;
-	text = db_text(result, 0, call->json ? "json" : "text");
-	if (text != NULL)
-		table_print_text(text, stdout);
-	PQclear(result);
-	return CTL_OK;
-}
-
 /* workflow start ------------------------------------------------------------*/
 
 enum { START_ID };
@@ -44,7 +27,7 @@ start_send(struct ctl_call *call, const char *input)
 {
 	const char *values[] = {call->args[0], input, call->values[START_ID]};
 
-	return workflow_call(call,
+	return db_say(call,
 	    "select id as text, jsonb_build_object('id', id) as json"
 	    " from chimp.workflow_start($1, coalesce($2::jsonb, '{}'), $3) id",
 	    3, values);
@@ -73,7 +56,7 @@ signal_send(struct ctl_call *call, const char *payload)
 	const char *values[] = {
 	    call->args[0], call->args[1], payload, call->values[SIGNAL_DEDUP]};
 
-	return workflow_call(call,
+	return db_say(call,
 	    "select case when not sent then"
 	    " 'one with this dedup id has been sent before' end as text,"
 	    " jsonb_build_object('id', $1::text, 'signal', $2::text, 'sent',"
@@ -152,7 +135,7 @@ workflow_graph(struct ctl_call *call)
 {
 	const char *values[] = {call->args[0], call->values[GRAPH_VERSION]};
 
-	return workflow_call(call,
+	return db_say(call,
 	    "select graph as text, jsonb_build_object('name', $1::text,"
 	    " 'version', (chimp.workflow_graph_definition($1, "
 	    "$2::int)).version,"

@@ -32,19 +32,17 @@ static void
 deliver_failed(struct runner *r, const struct pg_reply *reply)
 {
 	enum turn_failure failure = turn_classify(reply);
+	bool several = r->n_lanes > 1;
 
 	if (failure == FAILURE_TROUBLE)
 		turn_say_trouble(
 		    r, "cannot run its handler", reply->error.message);
-	if (r->n_lanes > 1) {
-		/* Whose it is shows when each is by itself. */
+	/* Whose lane it is shows when each is by itself, then whose event. */
+	if (several)
 		deliver_apart(r);
-		if (failure == FAILURE_OWN || failure == FAILURE_STALE)
-			failure = FAILURE_LOST;
-	} else if (failure == FAILURE_OWN || failure == FAILURE_CONFLICT) {
+	else if (failure == FAILURE_OWN || failure == FAILURE_CONFLICT)
 		r->lanes[0]->singly = r->lanes[0]->batch;
-	}
-	if (failure == FAILURE_OWN)
+	if (failure == FAILURE_OWN || (several && failure == FAILURE_STALE))
 		turn_end(r, LANE_TURN_MORE, 0);
 	else
 		turn_end_failed(r, failure);
