@@ -24,6 +24,10 @@
 #define RETRY_US   10000 /* until a failed connect is repeated */
 #define SOURCES    100   /* addresses from 127.0.0.2 on */
 #define ANSWER_MAX 16384
+#define LOOK_MAX   1024
+/* How often an open loop sends and looks: a client that woke for each request
+ * and answer would need several times the processor, which the server lacks. */
+#define TICK_US 1000
 
 enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_IDLE, CONN_BUSY };
 
@@ -344,7 +348,7 @@ take(struct drive *d, struct conn *c)
 static void
 look(struct drive *d, int64_t until_us)
 {
-	struct epoll_event events[256];
+	struct epoll_event events[LOOK_MAX];
 	struct timespec wait = {0};
 	int64_t left = until_us - now_us();
 	int n;
@@ -353,7 +357,7 @@ look(struct drive *d, int64_t until_us)
 		left = RETRY_US;
 	if (left > 0)
 		wait.tv_nsec = left * 1000;
-	n = epoll_pwait2(d->epoll_fd, events, 256, &wait, NULL);
+	n = epoll_pwait2(d->epoll_fd, events, LOOK_MAX, &wait, NULL);
 	for (int i = 0; i < n; i++) {
 		struct conn *c = events[i].data.ptr;
 
@@ -392,7 +396,8 @@ run_open(struct drive *d, struct load_phase *phase, int64_t end)
 			ask(d, phase, due);
 			due = phase->began_us + (int64_t)((double)++n * gap);
 		}
-		look(d, due > now ? due : now + 1000);
+		usleep(TICK_US);
+		look(d, 0);
 	}
 	if (now - due > d->load->late_us)
 		phase->settled_us = now - phase->began_us;

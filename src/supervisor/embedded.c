@@ -267,7 +267,7 @@ embedded_poll(struct master *m)
 static void
 embedded_signal(struct embedded *e)
 {
-	kill(-e->pid, embedded_stops[e->stop_step].signal);
+	spawn_kill(e->pid, embedded_stops[e->stop_step].signal);
 	embedded_set_state(e, EMBEDDED_STOPPING);
 }
 

@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "supervisor/master_state.h"
+#include "supervisor/spawn.h"
 #include "supervisor/words.h"
 
 #include <event2/event.h>
@@ -38,7 +39,7 @@ patience_judge(struct master *m, pid_t pid, int64_t since_ms, const char *what)
 	if (age_ms < PATIENCE_TIMES * limit_ms || master_is_booting(m))
 		return;
 	log_error("pid %d hangs while %s; killing it", (int)pid, what);
-	kill(-pid, SIGKILL);
+	spawn_kill(pid, SIGKILL);
 }
 
 static void

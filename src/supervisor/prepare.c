@@ -70,5 +70,5 @@ void
 prepare_kill(struct master *m, int sig)
 {
 	if (m->prepare.pid > 0)
-		kill(-m->prepare.pid, sig);
+		spawn_kill(m->prepare.pid, sig);
 }

@@ -233,7 +233,7 @@ void
 reload_kill(struct master *m)
 {
 	if (m->reload.pid > 0)
-		kill(-m->reload.pid, SIGKILL);
+		spawn_kill(m->reload.pid, SIGKILL);
 }
 
 void

@@ -248,7 +248,7 @@ void
 slot_kill_group(struct slot *slot, int sig)
 {
 	if (slot_alive(slot))
-		kill(-slot->pid, sig);
+		spawn_kill(slot->pid, sig);
 }
 
 void

@@ -40,7 +40,7 @@ spawn_child_begin(struct master *m, const struct spawn_opts *opts)
 	event_base_free(m->base);
 	m->base = NULL;
 	signals_reset();
-	setpgid(0, 0);
+	setsid();
 	if (!opts->keep_caps)
 		privs_child();
 	/*
@@ -69,10 +69,17 @@ spawn_fork(struct master *m, const struct spawn_opts *opts)
 	pid = fork();
 	if (pid == 0)
 		spawn_child_begin(m, opts);
-	else if (pid > 0)
-		setpgid(pid, pid); /* whoever of the two is first */
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return pid;
+}
+
+void
+spawn_kill(pid_t pid, int sig)
+{
+	/* No such group: it was forked just now and has not come so far, nor
+	 * started anything. */
+	if (kill(-pid, sig) != 0 && errno == ESRCH)
+		kill(pid, sig);
 }
 
 static void __attribute__((noreturn))

@@ -19,10 +19,18 @@ struct spawn_opts {
 };
 
 /*
- * Like fork(2). The child has a process group of its own, default signals and
- * title, and none of the master's descriptors; the master's loop is gone.
+ * Like fork(2). The child has a session and process group of its own, default
+ * signals and title, and none of the master's descriptors; the master's loop is
+ * gone.
+ *
+ * A session, because Linux shares processors out between sessions first
+ * (sched_autogroup_enabled, sched(7)) and each PostgreSQL backend has one:
+ * all processes of a node in one would get together what one backend gets.
  */
 pid_t spawn_fork(struct master *m, const struct spawn_opts *opts);
+
+/* Signals the process and its group. It must not have been waited for. */
+void spawn_kill(pid_t pid, int sig);
 
 /* Fork the role's process into `slot`: sets its pid and fd. -1 with errno. */
 int spawn_slot(struct slot *slot);

@@ -168,6 +168,7 @@ def test_children_that_were_there_before_the_master_live_on(start, orders_conf, 
     assert daemon.stop() == 0
     assert procs.alive(stranger)
     os.kill(stranger, signal.SIGKILL)
+    gone(stranger)
     procs.known.pop(stranger)
 
 

@@ -37,6 +37,7 @@ struct call {
 	struct line_ticket ticket;
 	struct pg_link *link;   /* ours; NULL if we have none */
 	struct share *share;    /* that the link belongs to, or NULL */
+	double share_ms;        /* its part of share->work_ms */
 	bool cancelling;        /* a cancel of our query is on its way: the link
 				 * stays ours, or it would hit the next one's */
 	int64_t deadline_ms;    /* CLOCK_MONOTONIC */

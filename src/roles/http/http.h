@@ -101,6 +101,7 @@ struct http {
 
 	struct list shares; /* share.c */
 	int n_shares;
+	int n_lone; /* of those running: readonly, with a link alone */
 
 	/* line.c */
 	struct list waiting; /* calls without a link, the oldest first */

@@ -13,7 +13,7 @@ enum {
 	LINE_SLOW_MS = 100, /* longer ones are slow */
 	LINE_WEIGHT = 8,    /* of the past in the average */
 	LINE_PACE_WEIGHT = 64,
-	LINE_SHORT = 64 /* nobody is refused whatever its pace was lately */
+	LINE_SHORT = 16 /* nobody is refused whatever its pace was lately */
 };
 
 /* The share of `max` connections that slow calls may hold. */
@@ -128,7 +128,8 @@ line_moved(struct http *http, bool sharer)
 	pace->moved_us = line_waiting(http, sharer) > 0 ? now : 0;
 }
 
-/* The line would take more than half of what anybody may wait. */
+/* The line would take more than a third of what anybody may wait: its pace is
+ * often half of what it was, and nobody is to wait in vain. */
 static bool
 line_is_hopeless(struct http *http, bool sharer)
 {
@@ -139,7 +140,8 @@ line_is_hopeless(struct http *http, bool sharer)
 	if (waiting == 0)
 		pace->gap_us -= pace->gap_us / LINE_PACE_WEIGHT;
 	return waiting > LINE_SHORT &&
-	       waiting * pace->gap_us > (double)http->conf->wait_max_ms * 500;
+	       waiting * pace->gap_us >
+		   (double)http->conf->wait_max_ms * 1000 / 3;
 }
 
 /* --- places --- */
@@ -163,6 +165,10 @@ line_set_place(struct call *call, enum line_place place)
 	t->slow = line_is_slow(call->endpoint);
 	if (place == LINE_POOL && t->slow)
 		http->n_slow++;
+	http->n_lone -= t->lone;
+	t->lone = place == LINE_RUNNING && call->share == NULL &&
+		  call->endpoint->readonly;
+	http->n_lone += t->lone;
 	if (place == LINE_POOL)
 		limit_counting(call);
 	else if (place == LINE_NONE)
@@ -207,29 +213,40 @@ line_fill_shares(struct http *http)
 	}
 }
 
-/* Of those that wait for room on a shared link, the next that goes on to the
- * pool's line: the first of all, or any that would not share any longer. */
+/* Of those that wait for room on a shared link, the first, or the first that
+ * would not share any longer. */
 static struct call *
-line_next_room(struct http *http, bool first)
+line_next_room(struct http *http, bool unwilling)
 {
 	struct list *n;
 
+	if (http->n_room == 0)
+		return NULL;
 	LIST_FOREACH (n, &http->waiting)
 		if (line_call(n)->ticket.place == LINE_ROOM &&
-		    (first || !share_wants(line_call(n))))
+		    (!unwilling || !share_wants(line_call(n))))
 			return line_call(n);
 	return NULL;
 }
 
+/* An endpoint has become slow. */
+static void
+line_end_sharing(struct http *http)
+{
+	struct call *call;
+
+	while ((call = line_next_room(http, true)) != NULL)
+		line_enter_pool(call);
+}
+
+/* The pool has a link again. */
 static void
 line_end_room(struct http *http)
 {
-	struct call *call = line_next_room(http, !share_is_full(http));
+	struct call *call = line_next_room(http, false);
 
-	while (call != NULL) {
+	if (call != NULL && !share_is_full(http))
 		line_enter_pool(call);
-		call = line_next_room(http, false);
-	}
 }
 
 static void
@@ -336,6 +353,7 @@ line_release(struct call *call)
 {
 	struct http *http = call->http;
 	struct pg_link *link = call->link;
+	bool wanted = share_wants(call);
 
 	assert(call->ticket.place == LINE_RUNNING);
 	/* What its rate has refused did not run. */
@@ -343,13 +361,14 @@ line_release(struct call *call)
 		line_learn(call->endpoint, share_took_ms(call));
 	line_set_place(call, LINE_NONE);
 	call->link = NULL;
+	if (wanted && !share_wants(call))
+		line_end_sharing(http);
 	if (!share_leave(call)) {
 		line_fill_shares(http);
 		return;
 	}
 	pg_pool_release(http->pool, link);
-	if (http->n_room > 0)
-		line_end_room(http);
+	line_end_room(http);
 	line_go_on(http);
 }
 

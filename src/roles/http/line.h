@@ -30,6 +30,7 @@ struct line_ticket {
 	struct pg_waiter waiter;
 	bool slow;        /* judged so when it came to the pool's line */
 	bool sharer;      /* waits, and would share a link */
+	bool lone;        /* readonly, and has a link alone */
 	int64_t since_ms; /* in its place; CLOCK_MONOTONIC */
 };
 

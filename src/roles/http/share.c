@@ -14,6 +14,8 @@ enum {
 	SHARE_STUCK_MS = 50, /* nobody waits behind one that takes so long */
 	SHARE_ENOUGH = 4,    /* calls on each link before another is taken */
 	SHARE_DEPTH = 32,    /* and at most */
+	SHARE_QUEUE_MS =
+	    10, /* of work: others wait where they may be refused */
 	SHARE_AGE_MS = 10000 /* then the pool looks at the link */
 };
 
@@ -47,18 +49,9 @@ share_is_open(const struct share *s, int64_t now)
 
 /* Of those that would share, how many have a link alone or wait for one. */
 static int
-share_lone(struct http *http)
+share_lone(const struct http *http)
 {
-	int count = http->n_sharers - http->n_room;
-	struct list *n;
-
-	LIST_FOREACH (n, &http->running) {
-		const struct call *call =
-		    LIST_ENTRY(n, struct call, ticket.node);
-
-		count += call->share == NULL && call->endpoint->readonly;
-	}
-	return count;
+	return http->n_sharers - http->n_room + http->n_lone;
 }
 
 bool
@@ -87,8 +80,8 @@ share_find(struct http *http)
 	LIST_FOREACH (n, &http->shares) {
 		struct share *s = LIST_ENTRY(n, struct share, node);
 
-		if (s->n < SHARE_DEPTH && share_is_open(s, now) &&
-		    (found == NULL || s->n < found->n))
+		if (s->n < SHARE_DEPTH && s->work_ms < SHARE_QUEUE_MS &&
+		    share_is_open(s, now) && (found == NULL || s->n < found->n))
 			found = s;
 	}
 	return found;
@@ -114,6 +107,8 @@ share_add(struct share *s, struct call *call)
 {
 	s->n++;
 	call->share = s;
+	call->share_ms = call->endpoint->run_ms;
+	s->work_ms += call->share_ms;
 }
 
 bool
@@ -165,6 +160,7 @@ share_leave(struct call *call)
 		return true;
 	call->share = NULL;
 	s->moved_ms = clock_mono_ms();
+	s->work_ms -= call->share_ms;
 	if (--s->n > 0)
 		return false;
 	list_remove(&s->node);

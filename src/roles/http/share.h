@@ -15,6 +15,7 @@ struct share {
 	struct list node; /* of http->shares */
 	struct pg_link *link;
 	int n;            /* calls on it */
+	double work_ms;   /* that they take, as their endpoints did lately */
 	bool closed;      /* nobody joins any more */
 	int64_t since_ms; /* shared since; CLOCK_MONOTONIC */
 	int64_t moved_ms; /* when one ended last, or the first came */
