@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness.cluster import rows
-from harness.wait import until
+from harness.wait import Stopwatch, until
 
 SCHEMA = """
 create schema t;
@@ -82,6 +82,27 @@ def test_a_job_that_commits_late_is_found_in_a_busy_queue(jobs, figure, late_s):
     finally:
         stop.set()
         busy.join()
+
+
+def test_a_claim_that_was_held_up_puts_off_no_look_at_all_jobs(jobs, figure):
+    """A process is stopped in the middle of one, or waits for a lock."""
+    old = jobs.value("select chimp.enqueue('q', '{}', delay => '1 hour')")
+    holder = jobs.connect()
+    for _ in range(2):                  # the ids that are looked at move on
+        ended(jobs, jobs.value("select chimp.enqueue('q', '{}')"))
+        time.sleep(0.3)
+    holder.autocommit = False
+    rows(holder, "select id from chimp.process where role = 'worker' for update")
+    new = jobs.value("select chimp.enqueue('q', '{}')")
+    time.sleep(2)
+    assert jobs.rows("select 1 from t.ran where (job ->> 'id')::bigint = %s", new) == []
+    holder.commit()
+    ended(jobs, new)
+    assert jobs.value("select chimp.retry(%s)", old)
+    with Stopwatch() as watch:
+        until(lambda: jobs.rows("select 1 from t.ran where (job ->> 'id')::bigint = %s", old),
+              "the older job runs", timeout=50)
+    figure("retry to start, behind a claim that took 2 s", watch.ms, "ms", 2000)
 
 
 def test_g10_a_job_of_a_rolled_back_transaction_is_never_run(jobs):

@@ -58,12 +58,14 @@ struct queue {
 	int64_t floor, next_floor;
 	/* CLOCK_MONOTONIC: nothing is there before, as far as it is known. */
 	int64_t look_us;
-	bool limited;        /* the end of a job may let another one start */
-	bool rest;           /* it was empty, and is looked at once more */
-	bool again;          /* to be looked at, whatever the claim in flight
-			      * comes back with */
-	unsigned int misses; /* claims in a row that found nothing of it */
-	int asked;           /* claims of it, by the claim that is in flight */
+	bool full_look;       /* the claim in flight looks at all of it */
+	int64_t full_look_us; /* when to do that next */
+	bool limited;         /* the end of a job may let another one start */
+	bool rest;            /* it was empty, and is looked at once more */
+	bool again;           /* to be looked at, whatever the claim in flight
+			       * comes back with */
+	unsigned int misses;  /* claims in a row that found nothing of it */
+	int asked;            /* claims of it, by the claim that is in flight */
 	int got;
 	uint64_t outcomes[QUEUE_OUTCOMES]; /* runs, since birth */
 };
@@ -74,6 +76,7 @@ void queue_learn(struct queue *q, const char *function, int group_max);
 void queue_look(struct queue *q);  /* there may be jobs, new or left */
 void queue_ended(struct queue *q); /* a job of it, well */
 void queues_look(struct worker *w);
+void queues_look_at_all(struct worker *w); /* below the floors, too */
 /* Serve these: rows of chimp.served_queues. True if others were served before.
  */
 bool queues_serve(struct worker *w, const struct pg_result *r);
@@ -96,8 +99,11 @@ void queue_got(struct queue *q); /* a claim */
  * there. */
 void queues_exhausted(struct worker *w, int n, int64_t now_us);
 bool queues_missed(const struct worker *w); /* one of the chosen, before */
-/* To what was claimed until the last call. */
-void queues_move_floors(struct worker *w);
+/* A claim begins: which of the chosen to look at from their floors, that go to
+ * where they were to go at the last call, and which of them as a whole. */
+void queues_begin(struct worker *w, int64_t now_us);
+/* It has ended; how long it took tells when to look at all again. */
+void queues_looked(struct worker *w, int64_t now_us);
 void queues_done(struct worker *w);
 
 /* The next number of an array literal of integers, from where *array is. */
@@ -175,26 +181,24 @@ struct worker {
 	char *served_ids; /* as an array literal; NULL = not known */
 
 	/* worker_claim.c */
-	bool refresh;         /* they may have changed: ask */
-	bool suspects;        /* there may be some: ask when nothing is held */
-	bool alone;           /* one is held, and nothing else may be */
-	bool asking;          /* a claim or refresh is not answered */
-	bool lost_claim;      /* a claim was lost with its connection: what it
-			       * took, if anything, nobody knows */
-	int asked;            /* how many, by the claim in flight */
-	bool said_trouble;    /* the log knows */
-	int64_t asked_us;     /* CLOCK_MONOTONIC: of the claim in flight */
-	bool full_look;       /* it looks at all that is ready */
-	int64_t full_look_us; /* when to do that next */
-	int64_t floors_us;    /* when to move the floors next */
-	int64_t trouble_us;   /* not to ask anything before */
-	bool handed_over;     /* since the last claim */
-	int n_hand_overs;     /* in a row, without room */
-	int64_t leave_us;     /* when to do that next; 0 = there is room */
-	int64_t poll_us;      /* when to ask what may have been missed */
-	int64_t due_us;       /* the next scheduled job; 0 = not known */
-	int64_t phase_us; /* polls are multiples of their interval after it */
-	int64_t timer_us; /* when the timer, if armed, will fire */
+	bool refresh;       /* they may have changed: ask */
+	bool suspects;      /* there may be some: ask when nothing is held */
+	bool alone;         /* one is held, and nothing else may be */
+	bool asking;        /* a claim or refresh is not answered */
+	bool lost_claim;    /* a claim was lost with its connection: what it
+			     * took, if anything, nobody knows */
+	int asked;          /* how many, by the claim in flight */
+	bool said_trouble;  /* the log knows */
+	int64_t asked_us;   /* CLOCK_MONOTONIC: of the claim in flight */
+	int64_t floors_us;  /* when to move the floors next */
+	int64_t trouble_us; /* not to ask anything before */
+	bool handed_over;   /* since the last claim */
+	int n_hand_overs;   /* in a row, without room */
+	int64_t leave_us;   /* when to do that next; 0 = there is room */
+	int64_t poll_us;    /* when to ask what may have been missed */
+	int64_t due_us;     /* the next scheduled job; 0 = not known */
+	int64_t phase_us;   /* polls are multiples of their interval after it */
+	int64_t timer_us;   /* when the timer, if armed, will fire */
 	struct loop_timer look_timer;
 
 	/* worker_run.c */

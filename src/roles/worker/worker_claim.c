@@ -25,11 +25,6 @@
 
 enum {
 	CLAIM_TROUBLE_MS = 1000,
-	/* Looks at all that is ready take at most this part of the time. */
-	CLAIM_FULL_LOOK_PART = 100,
-	/* How much longer than those of smaller ids enqueuers may take to
-	 * commit, without a full look to be found. */
-	CLAIM_FLOORS_MS = 100,
 	/* The longest time between two hand_over, as a power of two. */
 	CLAIM_HAND_OVERS_MAX = 3
 };
@@ -131,9 +126,7 @@ claim_took(struct worker *w, const struct pg_reply *reply)
 	int n = pg_rows(reply->results[0]);
 
 	w->said_trouble = w->handed_over = false;
-	if (w->full_look)
-		w->full_look_us =
-		    now_us + CLAIM_FULL_LOOK_PART * (now_us - w->asked_us);
+	queues_looked(w, now_us);
 	for (int i = 0; i < n; i++)
 		queue_got(job_new(w, reply->results[0], i)->queue);
 	if (n < w->asked)
@@ -174,11 +167,7 @@ claim_ask(struct worker *w, int n)
 
 	w->asked = n;
 	w->asked_us = clock_mono_us();
-	w->full_look = w->asked_us >= w->full_look_us;
-	if (w->asked_us >= w->floors_us) {
-		queues_move_floors(w);
-		w->floors_us = w->asked_us + CLAIM_FLOORS_MS * 1000;
-	}
+	queues_begin(w, w->asked_us);
 	w->asking = true;
 	snprintf(count, sizeof(count), "%d", n);
 	ids = queues_ids(w);
@@ -394,8 +383,9 @@ worker_claim_registered(struct worker *w)
 	const char *values[] = {w->child->birth->id};
 
 	w->refresh = w->suspects = true;
-	w->full_look_us = w->trouble_us = 0;
+	w->trouble_us = 0;
 	queues_look(w);
+	queues_look_at_all(w);
 	if (!w->lost_claim)
 		return true;
 	pg_query(

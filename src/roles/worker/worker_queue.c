@@ -17,6 +17,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+	/* Looks at all that is ready take at most this part of the time. But a
+	 * claim may take long for other reasons, such as a process that was
+	 * stopped meanwhile: the next look is never later than that. */
+	QUEUE_FULL_LOOK_PART = 100,
+	QUEUE_FULL_LOOK_MS = 1000,
+	/* How much longer than those of smaller ids enqueuers may take to
+	 * commit, without a full look to be found. */
+	QUEUE_FLOORS_MS = 100
+};
+
 static struct queue *
 queue_new(struct worker *w, int64_t id, const char *name)
 {
@@ -198,16 +209,54 @@ queues_missed(const struct worker *w)
 	return false;
 }
 
-void
-queues_move_floors(struct worker *w)
+static void
+queues_move_floors(struct worker *w, int64_t now_us)
 {
 	struct list *n;
 
+	if (now_us < w->floors_us)
+		return;
 	LIST_FOREACH (n, &w->all_queues) {
 		struct queue *q = LIST_ENTRY(n, struct queue, node);
 
 		q->floor = q->next_floor;
 	}
+	w->floors_us = now_us + QUEUE_FLOORS_MS * 1000;
+}
+
+void
+queues_begin(struct worker *w, int64_t now_us)
+{
+	queues_move_floors(w, now_us);
+	for (int i = 0; i < w->n_served; i++) {
+		struct queue *q = w->served[i];
+
+		q->full_look = q->asked > 0 && now_us >= q->full_look_us;
+	}
+}
+
+void
+queues_looked(struct worker *w, int64_t now_us)
+{
+	int64_t wait_us = QUEUE_FULL_LOOK_PART * (now_us - w->asked_us);
+
+	if (wait_us > QUEUE_FULL_LOOK_MS * 1000)
+		wait_us = QUEUE_FULL_LOOK_MS * 1000;
+	for (int i = 0; i < w->n_served; i++) {
+		struct queue *q = w->served[i];
+
+		if (q->full_look)
+			q->full_look_us = now_us + wait_us;
+	}
+}
+
+void
+queues_look_at_all(struct worker *w)
+{
+	struct list *n;
+
+	LIST_FOREACH (n, &w->all_queues)
+		LIST_ENTRY(n, struct queue, node)->full_look_us = 0;
 }
 
 /* --- arrays for chimp.claim --- */
@@ -233,7 +282,7 @@ queue_limit_of(const struct queue *q)
 static int64_t
 queue_floor_of(const struct queue *q)
 {
-	return q->worker->full_look ? 0 : q->floor;
+	return q->full_look ? 0 : q->floor;
 }
 
 static int64_t

@@ -83,7 +83,7 @@ settle_told(struct job *job, const struct pg_reply *reply)
 		log_debug(
 		    "job %s of queue %s: released", job->id, job->queue->name);
 		/* It is below the floor. */
-		job->worker->full_look_us = 0;
+		job->queue->full_look_us = 0;
 		job->queue->outcomes[QUEUE_RELEASED] += (uint64_t)job->n;
 		break;
 	case JOB_SPLIT:
