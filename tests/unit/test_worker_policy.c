@@ -179,37 +179,61 @@ START_TEST(test_those_that_turn_slow_have_to_prove_themselves)
 }
 END_TEST
 
+START_TEST(test_a_busy_machine_does_not_part_fast_jobs)
+{
+	struct worker_speed speed = fast(WORKER_SEEN_MIN);
+
+	/* It holds up one group of six, and several in a row: 0.7 % of all. */
+	for (int i = 0; i < 10000; i++)
+		worker_speed_ran(&speed, 25, 2500, i % 60 < 10);
+	ck_assert_int_eq(worker_group(&speed, 32), 32);
+	/* Jobs of which 2 % are slow are found out all the same. */
+	for (int i = 0; i < 400 && worker_group(&speed, 32) > 1; i++)
+		worker_speed_ran(&speed, 25, 2500, i % 2);
+	ck_assert_int_eq(worker_group(&speed, 32), 1);
+}
+END_TEST
+
+START_TEST(test_as_many_fast_jobs_at_once_as_processors)
+{
+	ck_assert_int_eq(worker_fast_runners(-1), 2);
+	ck_assert_int_eq(worker_fast_runners(1), 2);
+	ck_assert_int_eq(worker_fast_runners(3), 3);
+	ck_assert_int_eq(worker_fast_runners(64), 4);
+}
+END_TEST
+
 START_TEST(test_claims_of_fast_jobs_are_few_and_in_batches)
 {
 	struct worker_speed unknown = {.mean_us = -1}, speed = fast(100);
 	struct worker_speed slow = {.mean_us = -1};
 
-	ck_assert_int_eq(worker_limit(&unknown, 32, 0, 0), WORKER_FAST_RUNNERS);
-	ck_assert_int_eq(worker_limit(&unknown, 32, WORKER_FAST_RUNNERS, 0), 0);
-	ck_assert_int_eq(worker_limit(&unknown, 1, 4, 0), WORKER_NO_LIMIT);
+	ck_assert_int_eq(worker_limit(&unknown, 3, 32, 0, 0), 3);
+	ck_assert_int_eq(worker_limit(&unknown, 3, 32, 3, 0), 0);
+	ck_assert_int_eq(worker_limit(&unknown, 3, 1, 4, 0), WORKER_NO_LIMIT);
 	/* The first ones take long: so many more each time that this shows, for
 	 * all of them at once would be slow on connections that are new. */
-	ck_assert_int_eq(worker_limit(&unknown, 32, 4, 3), 2);
-	ck_assert_int_eq(worker_limit(&unknown, 32, 9, 9), WORKER_FAST_RUNNERS);
-	ck_assert_int_eq(worker_limit(&speed, 32, 0, 0), WORKER_FAST_CLAIMS);
-	ck_assert_int_eq(worker_limit(&speed, 32, 3, 0), 9);
-	ck_assert_int_eq(worker_limit(&speed, 32, 4, 0), 0);
+	ck_assert_int_eq(worker_limit(&unknown, 3, 32, 4, 3), 2);
+	ck_assert_int_eq(worker_limit(&unknown, 3, 32, 9, 9), 3);
+	ck_assert_int_eq(worker_limit(&speed, 3, 32, 0, 0), WORKER_FAST_CLAIMS);
+	ck_assert_int_eq(worker_limit(&speed, 3, 32, 3, 0), 9);
+	ck_assert_int_eq(worker_limit(&speed, 3, 32, 4, 0), 0);
 	/* Rare slow jobs of a fast queue do not hold the others. */
-	ck_assert_int_eq(worker_limit(&speed, 32, 13, 10), 9);
-	ck_assert_int_eq(worker_limit(&speed, 1, 500, 0), WORKER_NO_LIMIT);
+	ck_assert_int_eq(worker_limit(&speed, 3, 32, 13, 10), 9);
+	ck_assert_int_eq(worker_limit(&speed, 3, 1, 500, 0), WORKER_NO_LIMIT);
 	/* The longer they take, the more run at once; what a busy machine
 	 * adds now and then does not count. */
 	for (int i = 0; i < 15; i++)
 		worker_speed_ran(&slow, 1, i % 5 == 4 ? 9000 : 200, 0);
-	ck_assert_int_eq(worker_limit(&slow, 32, 4, 0), 0);
+	ck_assert_int_eq(worker_limit(&slow, 3, 32, 4, 0), 0);
 	for (int i = 0; i < 15; i++)
 		worker_speed_ran(&slow, 1, 4000, 0);
-	ck_assert_int_gt(worker_limit(&slow, 32, 4, 0), 5);
+	ck_assert_int_gt(worker_limit(&slow, 3, 32, 4, 0), 5);
 	/* A third of them take long, whatever is typical. */
 	for (int i = 0; i < 300; i++)
 		worker_speed_ran(
 		    &slow, 1, i % 3 == 0 ? 50000 : 200, i % 3 == 0);
-	ck_assert_int_gt(worker_limit(&slow, 32, 4, 0), WORKER_NO_LIMIT - 5);
+	ck_assert_int_gt(worker_limit(&slow, 3, 32, 4, 0), WORKER_NO_LIMIT - 5);
 }
 END_TEST
 
@@ -228,6 +252,8 @@ main(void)
 	tcase_add_test(tc, test_fast_jobs_come_to_share_transactions);
 	tcase_add_test(tc, test_slow_jobs_do_not);
 	tcase_add_test(tc, test_those_that_turn_slow_have_to_prove_themselves);
+	tcase_add_test(tc, test_a_busy_machine_does_not_part_fast_jobs);
+	tcase_add_test(tc, test_as_many_fast_jobs_at_once_as_processors);
 	tcase_add_test(tc, test_claims_of_fast_jobs_are_few_and_in_batches);
 	suite_add_tcase(s, tc);
 	runner = srunner_create(s);

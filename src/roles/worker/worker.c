@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 bool
 worker_connected(const struct worker *w)
@@ -64,6 +65,7 @@ worker_start(struct child *child, struct err *err)
 		list_init(&w->jobs[i]);
 	sql_handlers_init(&w->handlers, sql_handler_job);
 	list_init(&w->all_queues);
+	w->fast_runners = worker_fast_runners(sysconf(_SC_NPROCESSORS_ONLN));
 	worker_run_start(w);
 	worker_claim_start(w);
 	worker_settle_start(w);

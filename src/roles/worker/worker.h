@@ -167,6 +167,7 @@ struct worker {
 	struct list jobs[JOB_STATES]; /* the oldest first */
 	int n_jobs[JOB_STATES];
 	int n_groups;        /* of several jobs, running */
+	int fast_runners;    /* how many of these may run */
 	bool tells_progress; /* of a runner, and is not answered */
 	int64_t mean_us;     /* run time; -1 = unknown */
 	uint64_t n_ended;    /* runs, well or not, since birth */

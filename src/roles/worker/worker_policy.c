@@ -62,6 +62,15 @@ worker_typical_us(int64_t typical_us, int64_t run_us)
 				   : (typical_us * 4 + 4) / 5;
 }
 
+/* Of so many jobs, few enough for p99 < WORKER_FAST_US? What holds up a process
+ * on a busy machine does so several times in a row: of few jobs that proves
+ * nothing. */
+static bool
+worker_is_fast(const struct worker_speed *s)
+{
+	return s->slow * s->seen <= 0.01 * s->seen + WORKER_SLOW_CHANCE;
+}
+
 static void
 worker_speed_judge(struct worker_speed *s)
 {
@@ -69,7 +78,7 @@ worker_speed_judge(struct worker_speed *s)
 	const bool was = s->grouping;
 
 	if (s->grouping)
-		s->grouping = s->slow < 0.01;
+		s->grouping = worker_is_fast(s);
 	else if (s->seen >= wanted)
 		s->grouping = s->slow < 0.025;
 	if (was && !s->grouping)
@@ -83,16 +92,17 @@ worker_speed_judge(struct worker_speed *s)
 void
 worker_speed_ran(struct worker_speed *s, int n, int64_t run_us, int slow)
 {
-	double weight;
+	const int window = s->grouping ? WORKER_SEEN_MAX : WORKER_SEEN_LAST;
+	int of;
 
 	if (n <= 0)
 		return;
 	s->mean_us = worker_mean_us(s->mean_us, run_us / n);
 	s->typical_us = worker_typical_us(s->typical_us, run_us / n);
 	s->seen = worker_min(s->seen + n, WORKER_SEEN_MAX);
-	/* The plain share at first, then that of about the last 256. */
-	weight = (double)n / worker_min(s->seen, n > 256 ? n : 256);
-	s->slow += ((double)slow / n - s->slow) * weight;
+	/* The plain share at first, then that of about the last ones. */
+	of = worker_min(s->seen, window);
+	s->slow += (slow - s->slow * n) / (of > n ? of : n);
 	worker_speed_judge(s);
 }
 
@@ -112,29 +122,36 @@ worker_group(const struct worker_speed *speed, int group_max)
 
 /* Of jobs that run one by one: how many at once, beside slow ones. */
 static int
-worker_runners(const struct worker_speed *speed)
+worker_runners(const struct worker_speed *speed, int fast_runners)
 {
 	if (speed->seen == 0)
-		return WORKER_FAST_RUNNERS;
+		return fast_runners;
 	if (speed->seen >= WORKER_SEEN_MIN / 2 && speed->slow >= 0.2)
 		return WORKER_NO_LIMIT;
-	return WORKER_FAST_RUNNERS +
-	       (int)(speed->typical_us / WORKER_RUNNER_US);
+	return fast_runners + (int)(speed->typical_us / WORKER_RUNNER_US);
 }
 
 int
-worker_limit(
-    const struct worker_speed *speed, int group_max, int held, int slow)
+worker_fast_runners(long processors)
+{
+	if (processors < WORKER_FAST_RUNNERS_MIN)
+		return WORKER_FAST_RUNNERS_MIN;
+	return processors < WORKER_FAST_RUNNERS_MAX ? (int)processors
+						    : WORKER_FAST_RUNNERS_MAX;
+}
+
+int
+worker_limit(const struct worker_speed *speed, int fast_runners, int group_max,
+    int held, int slow)
 {
 	const int fast = held - slow;
 	int runners;
 
 	if (worker_group(speed, group_max) > 1)
-		return fast <= WORKER_FAST_RUNNERS ? WORKER_FAST_CLAIMS - fast
-						   : 0;
+		return fast <= fast_runners ? WORKER_FAST_CLAIMS - fast : 0;
 	if (group_max == 1)
 		return WORKER_NO_LIMIT;
-	runners = worker_runners(speed);
+	runners = worker_runners(speed, fast_runners);
 	return fast < runners ? runners - fast : 0;
 }
 

@@ -54,7 +54,8 @@ int64_t worker_mean_us(int64_t mean_us, int64_t run_us);
 struct worker_speed {
 	int64_t mean_us;    /* of one job; -1 = none has ended yet */
 	int64_t typical_us; /* half of them take longer; 0 = likewise */
-	double slow;        /* the share of slow ones, of about the last 256 */
+	double slow;        /* the share of slow ones, of about the last
+			     * WORKER_SEEN_LAST, or _MAX when they share */
 	int seen;           /* jobs that it is of */
 	int wanted;         /* before any share a transaction; 0 = the least */
 	bool grouping;      /* they may */
@@ -63,12 +64,15 @@ struct worker_speed {
 enum {
 	WORKER_FAST_US = 5000,
 	WORKER_SEEN_MIN = 32,
+	WORKER_SEEN_LAST = 256,
 	WORKER_SEEN_MAX = 8192,
+	WORKER_SLOW_CHANCE = 10,
 	WORKER_GROUP_MAX = 32,
 	WORKER_GROUP_US = 20000,
 	/* Fast jobs keep a processor busy each; more of them at once only
 	 * wait for each other, and look slow. */
-	WORKER_FAST_RUNNERS = 3,
+	WORKER_FAST_RUNNERS_MIN = 2,
+	WORKER_FAST_RUNNERS_MAX = 4,
 	/* One by one, a runner more for each of these that a job typically
 	 * takes: what takes longer waits for something. */
 	WORKER_RUNNER_US = 500,
@@ -85,13 +89,17 @@ void worker_speed_ran(
  * group_max. */
 int worker_group(const struct worker_speed *speed, int group_max);
 
+/* How many fast jobs, or groups of them, to run at once, where there are so
+ * many processors. (PostgreSQL's may be others; it has as many as a rule.) */
+int worker_fast_runners(long processors);
+
 /* How many claims more of the queue to make, with `held` of them here, `slow`
  * of which have been running for WORKER_SLOW_MS. Of jobs that are fast, or
- * not known, WORKER_FAST_RUNNERS at once, of others more: at fast ones, more
+ * not known, fast_runners at once, of others more: at fast ones, more
  * runners only wait for each other. Claims of groups are made in batches, up to
  * WORKER_FAST_CLAIMS. The slow ones are in nobody's way. */
-int worker_limit(
-    const struct worker_speed *speed, int group_max, int held, int slow);
+int worker_limit(const struct worker_speed *speed, int fast_runners,
+    int group_max, int held, int slow);
 
 /* --- when to look again --- */
 

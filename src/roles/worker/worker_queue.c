@@ -133,8 +133,8 @@ queues_notified(struct worker *w, const char *name)
 static int
 queue_limit(const struct queue *q)
 {
-	return worker_limit(
-	    &q->speed, q->group_max, q->held, worker_run_slow_of(q->worker, q));
+	return worker_limit(&q->speed, q->worker->fast_runners, q->group_max,
+	    q->held, worker_run_slow_of(q->worker, q));
 }
 
 void

@@ -300,7 +300,7 @@ run_on_stale(struct loop_timer *timer, void *arg)
 static bool
 run_may_start(const struct job *job)
 {
-	return job->n == 1 || job->worker->n_groups < WORKER_FAST_RUNNERS;
+	return job->n == 1 || job->worker->n_groups < job->worker->fast_runners;
 }
 
 /* The oldest that may start now; NULL if none may. */
@@ -324,7 +324,7 @@ static void
 run_open(struct worker *w)
 {
 	int coming = runner_count(w, RUNNER_CONNECTING);
-	int fast = WORKER_FAST_RUNNERS - w->n_groups, wanted = 0;
+	int fast = w->fast_runners - w->n_groups, wanted = 0;
 	struct list *n;
 
 	LIST_FOREACH (n, &w->jobs[JOB_WAITING])
