@@ -36,7 +36,7 @@ def test_a_thousand_schedules_of_one_second_fire_in_time(make_cluster, start, ap
     database = make_cluster(track_commit_timestamp="on").create_database()
     start(app(schedules(MANY, "*/10 * * * * *"), SCHEMA), url=database.url, subscriber=0, cron=3,
           workers="worker default { processes = 2  concurrency = 8 }")
-    rounds = long_or_short(12, 3)
+    rounds = long_or_short(12, 2)
     until(lambda: database.value("select count(*) from t.fired") >= (rounds + 1) * MANY,
           "the slots fire", timeout=60 + 10 * rounds, interval=0.5)
     # The first may have come while they were being registered.

@@ -92,7 +92,7 @@ def test_whatever_is_killed_no_event_is_lost_or_doubled_or_out_of_order(
     # Each kind once, and then by their shares.
     faults.deck = random.sample(list(FAULTS), len(FAULTS))
     begun = time.monotonic()
-    with Writers(database, 200, longest_s=long_or_short(60, 8)) as writers:
+    with Writers(database, long_or_short(200, 100), longest_s=long_or_short(60, 6)) as writers:
         while not writers.problems and (
                 time.monotonic() < begun + seconds
                 or untested(faults) and time.monotonic() < begun + 4 * seconds):

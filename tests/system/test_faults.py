@@ -53,7 +53,7 @@ def untested(faults):
 
 @pytest.mark.soak
 def test_whatever_is_killed_no_job_is_lost_or_doubled(make_cluster, nodes, record_property):
-    seconds = long_or_short(3600, 30)
+    seconds = long_or_short(3600, 20)
     cluster = make_cluster(fsync="on", deadlock_timeout="100ms")
     database = cluster.create_database()
     faults = Faults(cluster, database, nodes(database, 3, "processes = 2  concurrency = 5"))

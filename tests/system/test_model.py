@@ -365,7 +365,7 @@ def test_queues_do_what_the_model_says(database, part):
     seed = int(os.environ.get("CHIMP_MODEL_SEED", random.SystemRandom().randrange(10**9)))
     run = Run(database, seed)
     try:
-        for _ in range(long_or_short(1500, 250)):
+        for _ in range(long_or_short(1500, 150)):
             run.step()
         run.counts()
     except BaseException:

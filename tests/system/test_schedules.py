@@ -7,6 +7,7 @@ import psycopg2
 import pytest
 
 from harness.chimpd import chimpctl
+from harness.settings import long_or_short
 from harness.wait import until
 
 SCHEMA = """
@@ -406,7 +407,8 @@ def firing_cost(database, ago):
                              " from chimp.schedule where name = 'c'")
 
 
-@pytest.mark.parametrize("skipped", [0, 900000])
+@pytest.mark.soak
+@pytest.mark.parametrize("skipped", long_or_short([0, 900000], [900000]))
 def test_a_million_firings_cost_nothing(schema, figure, skipped):
     schema.rows("select chimp.cron_set('c', '* * * * * *', 't.fire')")
     for ago in (9, 8, 7):
