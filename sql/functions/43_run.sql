@@ -125,6 +125,15 @@ returns table (jobs bigint[], tokens bigint[], timeouts_ms bigint[])
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 begin
+	if cardinality(done) < cardinality(c.jobs) then
+		-- As at a claim: whoever ends the process comes before this and
+		-- releases its jobs, or after the commit and finds the claims
+		-- that are made here. First of all, as its end begins with it, too.
+		perform from chimp.process p where p.id = c.process_id for key share;
+		if not found then
+			perform chimp.stale('claim', c.token, c.token);
+		end if;
+	end if;
 	-- The fence, as in job_done. A job that was cancelled is not in it any more.
 	delete from chimp.job_claim o where o.token = c.token and o.jobs = c.jobs;
 	if not found then
@@ -144,8 +153,8 @@ begin
 	-- The others are run one by one, in order.
 	return query
 	with again as (
-		insert into chimp.job_claim (token, process_id, queue_id, jobs)
-		select nextval('chimp.token'), c.process_id, c.queue_id, array[u.id]
+		insert into chimp.job_claim (token, process_id, queue_id, jobs, part_of)
+		select nextval('chimp.token'), c.process_id, c.queue_id, array[u.id], c.token
 		from unnest(c.jobs) with ordinality as u (id, n)
 		where not u.id = any (done) order by u.n
 		returning job_claim.token, job_claim.jobs[1] as job
@@ -162,6 +171,7 @@ set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	c chimp.job_claim;
 begin
+	perform from chimp.process p where p.id = $1 for key share;
 	select * into c from chimp.job_claim o where o.token = $2 and o.process_id = $1 for update;
 	if not found then
 		perform chimp.stale('claim', token, token);

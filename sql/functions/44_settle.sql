@@ -173,6 +173,18 @@ $$;
 comment on function chimp.job_release(bigint, bigint) is
 	'Give a claim back uncharged; false if it was not current.';
 
+create or replace function chimp.group_release(process uuid, token bigint) returns boolean
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+begin
+	-- Where its transaction is just committing, what it leaves is seen behind it.
+	perform from chimp.job_claim c where c.token = $2 for update;
+	return chimp.claims_release(array(select c.token from chimp.job_claim c
+		where c.process_id = $1 and (c.token = $2 or c.part_of = $2)), null) > 0;
+end $$;
+comment on function chimp.group_release(uuid, bigint) is
+	'Give a claim of several jobs back uncharged, or what is left of it: whether its transaction has committed need not be known. False if nothing was.';
+
 -- What people say -------------------------------------------------------------------
 
 create or replace function chimp.cancel_claimed(job bigint, queue int) returns chimp.job_claim

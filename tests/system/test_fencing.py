@@ -154,6 +154,118 @@ def test_g03_a_dead_process_claims_nothing(queue):
     assert raised.value.pgcode == "CH001"
 
 
+# --- what a claim of several jobs leaves ------------------------------------------------
+
+MIXED = TABLES + """
+create function t.mixed(input jsonb) returns jsonb language plpgsql as $$
+begin
+	if input ? 'fails' then
+		raise exception 'on purpose';
+	end if;
+	return null;
+end $$;
+"""
+
+
+@pytest.fixture
+def mixed(start, app, database):
+    """Its chunks are claimed by the test, and one job of each fails."""
+    start(app('queue "q" { sql = "t.mixed" }', MIXED), workers="", cron=0, subscriber=0)
+    return database
+
+
+def claim_group(database, process):
+    database.rows("select chimp.enqueue('q', '{}'), chimp.enqueue('q', '{\"fails\": 1}'),"
+                  " chimp.enqueue('q', '{}')")
+    [(token,)] = database.rows("select token from chimp.claim(%s, chimp.worker_queues(%s), 1,"
+                               " array[32])", process, process)
+    return token
+
+
+RUN = "select done, jobs, tokens from chimp.run_1(%s, %s)"
+SPLIT = "select 0, jobs, tokens from chimp.group_split(%s, %s)"
+
+
+@pytest.mark.parametrize("call, left", [(RUN, 1), (SPLIT, 3)])
+def test_g06_what_a_group_leaves_is_released_by_an_end_of_its_process_meanwhile(mixed, call, left):
+    """The worker is dead, and its session is about to commit."""
+    process = register(mixed)
+    token = claim_group(mixed, process)
+    tx = transaction(mixed)
+    [(done, jobs, _)] = rows(tx, call, process, token)
+    assert (done, len(jobs)) == (3 - left, left)
+    other, released = mixed.connect(), []
+    end = threading.Thread(target=lambda: released.extend(
+        rows(other, "select chimp.process_end(%s)", process)))
+    end.start()
+    until(lambda: mixed.value("select count(*) from pg_locks where not granted") == 1, "it waits")
+    tx.commit()
+    end.join()
+    assert released == [(left,)]
+    assert mixed.rows("select * from chimp.job_claim") == []
+    assert mixed.value("select count(*) from chimp.jobs where state = 'ready'") == left
+
+
+@pytest.mark.parametrize("call", [RUN, SPLIT])
+def test_g03_a_group_whose_process_is_being_ended_leaves_nothing(mixed, call):
+    process = register(mixed)
+    token = claim_group(mixed, process)
+    tx = transaction(mixed)
+    assert rows(tx, "select chimp.process_end(%s)", process) == [(3,)]
+    other, raised = mixed.connect(), []
+
+    def run():
+        try:
+            rows(other, call, process, token)
+        except psycopg2.Error as error:
+            raised.append(error.pgcode)
+
+    late = threading.Thread(target=run)
+    late.start()
+    until(lambda: mixed.value("select count(*) from pg_locks where not granted") >= 1, "it waits")
+    tx.commit()
+    late.join()
+    assert raised == ["CH001"]
+    assert mixed.value("select count(*) from chimp.jobs where state = 'ready'") == 3
+
+
+@pytest.mark.parametrize("call", [RUN, SPLIT])
+def test_g06_a_group_whose_answer_was_lost_is_given_back_with_what_it_left(mixed, call):
+    process = register(mixed)
+    token = claim_group(mixed, process)
+    [(done, _, _)] = mixed.rows(call, process, token)
+    assert mixed.value("select chimp.group_release(%s, %s)", process, token) is True
+    assert mixed.value("select count(*) from chimp.jobs where state = 'ready'") == 3 - done
+    assert mixed.value("select chimp.group_release(%s, %s)", process, token) is False
+    token = claim_group(mixed, process)
+    assert mixed.value("select chimp.group_release(%s, %s)", process, token) is True
+    assert mixed.rows("select * from chimp.job_claim") == []
+
+
+def test_g06_a_worker_whose_session_ends_right_behind_a_commit_loses_no_job(
+        start, app, make_cluster):
+    """The commit is on disk and waits for a standby that is not there."""
+    cluster = make_cluster(fsync="on")
+    database = cluster.create_database()
+    start(app('queue "q" { sql = "t.mixed"  max_attempts = 1 }', MIXED), url=database.url, cron=0, subscriber=0)
+    database.rows("set synchronous_commit = local")
+    database.rows("select chimp.enqueue('q', '{}') from generate_series(1, 500)")
+    ended = "select count(*) from chimp.jobs where state in ('done', 'dead')"
+    until(lambda: database.value(ended) == 500, "they are known to be fast")
+    cluster.admin("alter system set synchronous_standby_names = 'nobody'")
+    cluster.admin("select pg_reload_conf()")
+    database.rows("select chimp.enqueue('q', case when n % 2 = 0 then '{\"fails\": 1}'::jsonb"
+                  " else '{}' end) from generate_series(1, 20) n")
+    [(pid,)] = until(lambda: database.rows(
+        "select pid from pg_stat_activity where wait_event = 'SyncRep'"
+        " and query ~ 'run_1'"), "a group waits for the standby")[:1]
+    database.rows("select pg_terminate_backend(%s)", pid)
+    cluster.admin("alter system reset synchronous_standby_names")
+    cluster.admin("select pg_reload_conf()")
+    until(lambda: database.value(ended) == 520, "all jobs end", timeout=20)
+    assert database.value("select count(*) from chimp.jobs where state = 'dead'") == 10
+
+
 @pytest.fixture
 def quiet(start, app, make_cluster):
     """Queues on a PostgreSQL that nobody uses but the test."""

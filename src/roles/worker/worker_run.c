@@ -160,7 +160,8 @@ run_on_reply(struct pg_link *link, struct pg_reply *reply, void *arg)
 		run_done(r, job, reply);
 	} else if (reply->lost) {
 		/* Whether it committed is unknown. If it did, the claim is
-		 * gone, and giving it back does nothing. */
+		 * gone, and giving it back does nothing, or, of several jobs,
+		 * gives back those that it has left. */
 		runner_set_state(r, RUNNER_CONNECTING);
 		job_release(job);
 	} else {

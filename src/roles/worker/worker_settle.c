@@ -23,6 +23,8 @@ static const struct pg_stmt stmt_job_fail = { "job_fail",
 	"select chimp.job_fail($1, $2, $3, $4, $5, $6, $7)", 7 };
 static const struct pg_stmt stmt_job_release = { "job_release",
 	"select chimp.job_release($1, $2)", 2 };
+static const struct pg_stmt stmt_group_release = { "group_release",
+	"select chimp.group_release($1, $2)", 2 };
 static const struct pg_stmt stmt_group_split = { "group_split",
 	"select jobs, tokens, timeouts_ms from chimp.group_split($1, $2)", 2 };
 /* clang-format on */
@@ -118,8 +120,13 @@ settle_on_told(struct pg_link *link, struct pg_reply *reply, void *arg)
 
 	(void)link;
 	job->sent = false;
-	if (reply->lost)
-		return; /* told again after the next registration */
+	if (reply->lost) {
+		/* Told again after the next registration. But into what a claim
+		 * was split, if it was, nobody can say any more. */
+		if (job->outcome == JOB_SPLIT)
+			job->outcome = JOB_RELEASED;
+		return;
+	}
 	if (reply->ok) {
 		settle_told(job, reply);
 		job_free(job);
@@ -132,6 +139,20 @@ settle_on_told(struct pg_link *link, struct pg_reply *reply, void *arg)
 		settle_refused(job, &reply->error);
 	}
 	worker_advance(w);
+}
+
+static void
+settle_tell_released(struct job *job)
+{
+	struct pg_link *control = job->worker->child->control;
+
+	if (job->n == 1)
+		pg_query(control, &stmt_job_release,
+		    (const char *[]){job->id, job->token}, settle_on_told, job);
+	else
+		pg_query(control, &stmt_group_release,
+		    (const char *[]){job->worker->child->birth->id, job->token},
+		    settle_on_told, job);
 }
 
 static void
@@ -148,8 +169,7 @@ settle_tell(struct job *job)
 		    settle_on_told, job);
 		break;
 	case JOB_RELEASED:
-		pg_query(control, &stmt_job_release,
-		    (const char *[]){job->id, job->token}, settle_on_told, job);
+		settle_tell_released(job);
 		break;
 	case JOB_SPLIT:
 		pg_query(control, &stmt_group_split,
