@@ -16,6 +16,7 @@ const struct ctl_noun *const ctl_nouns[] = {
     &noun_event,
     &noun_subscription,
     &noun_workflow,
+    &noun_kv,
     &noun_why,
     &noun_node,
     NULL,

@@ -55,8 +55,8 @@ struct ctl_noun {
 /* Ends with NULL. */
 extern const struct ctl_noun *const ctl_nouns[];
 extern const struct ctl_noun noun_cron, noun_dead, noun_event, noun_job,
-    noun_migrate, noun_node, noun_queue, noun_status, noun_subscription,
-    noun_why, noun_workflow;
+    noun_kv, noun_migrate, noun_node, noun_queue, noun_status,
+    noun_subscription, noun_why, noun_workflow;
 
 /* Parse argv, run the verb that it names; returns an exit status. */
 int command_run(int argc, char **argv);

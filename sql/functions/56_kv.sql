@@ -1,0 +1,178 @@
+-- Key-value state: JSON under a name, written in the caller's transaction. What
+-- has expired is not there, from the very instant on (clock_timestamp(), also
+-- within a long transaction), and is removed some time later.
+
+create or replace function chimp.kv_fail(key text, ttl interval) returns timestamptz
+language plpgsql as $$
+begin
+	if coalesce(key, '') = '' or octet_length(key) > 1024 then
+		raise exception 'chimp.kv: a key has 1 to 1024 bytes, not %', coalesce(octet_length(key), 0)
+			using errcode = '22023';
+	end if;
+	raise exception 'chimp.kv: the ttl of "%" is %: it must be more than nothing, or NULL for no end', key, ttl
+		using errcode = '22023';
+end $$;
+comment on function chimp.kv_fail(text, interval) is
+	'Say what is wrong with a key or its ttl. 22023.';
+
+create or replace function chimp.kv_end(key text, ttl interval) returns timestamptz
+language sql volatile as $$
+	select case when octet_length(key) between 1 and 1024 and (ttl is null or ttl > interval '0')
+		then clock_timestamp() + ttl
+		else chimp.kv_fail(key, ttl) end
+$$;
+comment on function chimp.kv_end(text, interval) is
+	'When an entry that is written now ends, NULL if never; 22023: the key is empty or longer than 1024 bytes, or the ttl not above 0.';
+
+create or replace function chimp.kv_get(key text) returns jsonb
+language plpgsql stable as $$
+declare
+	found_value jsonb;
+begin
+	select e.value into found_value from chimp.kv_entry e
+	where e.key = $1 and (e.expires_at is null or e.expires_at > clock_timestamp());
+	return found_value;
+end $$;
+comment on function chimp.kv_get(text) is
+	'The value of a key; NULL if there is none or it has expired.';
+
+create or replace function chimp.kv_get_many(keys text[]) returns table (key text, value jsonb)
+language plpgsql stable
+set enable_seqscan = off as $$
+begin
+	return query
+	select e.key, e.value from unnest(keys) with ordinality as u (key, n)
+	join chimp.kv_entry e on e.key = u.key
+	where e.expires_at is null or e.expires_at > clock_timestamp()
+	order by u.n;
+end $$;
+comment on function chimp.kv_get_many(text[]) is
+	'Those of these keys that have a value, in their order.';
+
+create or replace function chimp.kv_set(key text, value jsonb, ttl interval default null) returns void
+language plpgsql as $$
+begin
+	insert into chimp.kv_entry as e (key, value, expires_at)
+	values ($1, coalesce($2, 'null'), chimp.kv_end($1, $3))
+	on conflict on constraint kv_entry_pkey do update
+		set value = excluded.value, expires_at = excluded.expires_at;
+end $$;
+comment on function chimp.kv_set(text, jsonb, interval) is
+	'Set the value of a key, in place of what was there; it ends after ttl, or never. SQL NULL is JSON null. 22023: a key that is empty or longer than 1024 bytes, a ttl not above 0.';
+
+create or replace function chimp.kv_delete(key text) returns boolean
+language plpgsql as $$
+declare
+	live boolean;
+begin
+	delete from chimp.kv_entry e where e.key = $1
+	returning e.expires_at is null or e.expires_at > clock_timestamp() into live;
+	return coalesce(live, false);
+end $$;
+comment on function chimp.kv_delete(text) is 'Delete a key; whether it had a value.';
+
+create or replace function chimp.kv_expire(key text, ttl interval) returns boolean
+language plpgsql as $$
+begin
+	update chimp.kv_entry e set expires_at = chimp.kv_end($1, $2)
+	where e.key = $1 and (e.expires_at is null or e.expires_at > clock_timestamp());
+	return found;
+end $$;
+comment on function chimp.kv_expire(text, interval) is
+	'Let a key end after ttl from now, or never (NULL); whether it has a value. 22023 as kv_set.';
+
+create or replace function chimp.kv_compare_and_set(key text, expected jsonb, value jsonb, ttl interval default null)
+returns boolean
+language plpgsql as $$
+declare
+	ends timestamptz := chimp.kv_end($1, $4);
+begin
+	if expected is not null then
+		update chimp.kv_entry e set value = coalesce($3, 'null'), expires_at = ends
+		where e.key = $1 and e.value = $2 and (e.expires_at is null or e.expires_at > clock_timestamp());
+	else
+		insert into chimp.kv_entry as e (key, value, expires_at) values ($1, coalesce($3, 'null'), ends)
+		on conflict on constraint kv_entry_pkey do update
+			set value = excluded.value, expires_at = excluded.expires_at
+			where e.expires_at <= clock_timestamp();
+	end if;
+	return found;
+end $$;
+comment on function chimp.kv_compare_and_set(text, jsonb, jsonb, interval) is
+	'kv_set if the key has the value expected, or none where that is NULL; whether it had. It waits for others that are at the key. 22023 as kv_set.';
+
+create or replace function chimp.kv_no_number(key text, value jsonb) returns jsonb
+language plpgsql as $$
+begin
+	raise exception 'chimp.kv_increment: the value of "%" is a %, not a number', key, jsonb_typeof(value)
+		using errcode = '22023';
+end $$;
+
+create or replace function chimp.kv_increment(key text, by numeric default 1, ttl interval default null) returns numeric
+language plpgsql as $$
+declare
+	total numeric;
+begin
+	if coalesce(by, 'NaN') in ('NaN', 'Infinity', '-Infinity') then
+		raise exception 'chimp.kv_increment: cannot add % to "%"', coalesce(by::text, 'NULL'), key
+			using errcode = '22023';
+	end if;
+	insert into chimp.kv_entry as e (key, value, expires_at) values ($1, to_jsonb(by), chimp.kv_end($1, $3))
+	on conflict on constraint kv_entry_pkey do update set
+		value = case
+			when e.expires_at <= clock_timestamp() then excluded.value
+			when jsonb_typeof(e.value) <> 'number' then chimp.kv_no_number(e.key, e.value)
+			else to_jsonb(e.value::numeric + by) end,
+		expires_at = case when e.expires_at <= clock_timestamp() then excluded.expires_at else e.expires_at end
+	returning e.value::numeric into total;
+	return total;
+end $$;
+comment on function chimp.kv_increment(text, numeric, interval) is
+	'Add to the number under a key, which is 0 if there is none, and return the sum. ttl is for one that begins: it goes on when others add. 22023: the value is no number; as kv_set.';
+
+create or replace function chimp.kv_list(prefix text default '', max_rows int default 100, after text default null)
+returns table (key text, value jsonb)
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+declare
+	e record;
+	n int := 0;
+begin
+	if max_rows is null or max_rows < 1 then
+		raise exception 'chimp.kv_list: max_rows must be at least 1' using errcode = '22023';
+	end if;
+	for e in
+		select o.key, o.value, o.expires_at from chimp.kv_entry o
+		where o.key >= coalesce(prefix, '') collate "C" and o.key > coalesce(after, '') collate "C"
+		order by o.key
+	loop
+		exit when not starts_with(e.key, coalesce(prefix, ''));
+		continue when e.expires_at <= clock_timestamp();
+		key := e.key;
+		value := e.value;
+		return next;
+		n := n + 1;
+		exit when n = max_rows;
+	end loop;
+end $$;
+comment on function chimp.kv_list(text, int, text) is
+	'Up to max_rows keys that begin with prefix, as it is written (% and _ are letters), and their values, by the bytes of the keys; after: only those behind that key, so that a list goes on where another ended.';
+
+create or replace function chimp.kv_retain(max_rows int) returns int
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	n int;
+begin
+	delete from chimp.kv_entry e where e.ctid = any (array(
+		select o.ctid from chimp.kv_entry o where o.expires_at <= now()
+		order by o.expires_at limit max_rows for update skip locked));
+	get diagnostics n = row_count;
+	return n;
+end $$;
+comment on function chimp.kv_retain(int) is 'Remove up to so many entries that have expired; how many.';
+
+create or replace view chimp.kv as
+select e.key, e.value, e.expires_at from chimp.kv_entry e
+where e.expires_at is null or e.expires_at > clock_timestamp();
+comment on view chimp.kv is 'Key-value state: what kv_get would find, and when it ends.';
