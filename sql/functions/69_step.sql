@@ -26,3 +26,19 @@ begin
 end $$;
 comment on function chimp.step(text, text, text, jsonb) is
 	'Run handler(input) once for this workflow and key, and return what it has returned then: recorded with its effects when the caller commits, so that code that is run again goes on where it was. CH002: no such handler. CH003: the key was another handler''s.';
+
+create or replace function chimp.step_forget(workflow text) returns int
+language plpgsql as $$
+declare
+	n int;
+begin
+	if exists (select from chimp.workflow_run r where r.external_id = $1 and r.ended_at is null) then
+		raise exception 'chimp.step_forget: "%" is a run that has not ended: it needs its steps', workflow
+			using errcode = 'CH003', hint = 'cancel it first';
+	end if;
+	delete from chimp.workflow_memo m where m.workflow_id = $1;
+	get diagnostics n = row_count;
+	return n;
+end $$;
+comment on function chimp.step_forget(text) is
+	'Forget what chimp.step has recorded for this workflow; how many steps. Those of runs go with their retention; those under another name stay until this is called. CH003: it is a run that has not ended.';

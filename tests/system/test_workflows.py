@@ -458,6 +458,20 @@ def test_waiting_for_the_end(flows):
 BRIEF = define("brief", action("a", "pass"), signal("wait", "go", when="$.input.wait == true"), retention_ms=1000)
 
 
+def test_steps_of_no_run_stay_until_they_are_forgotten(flows):
+    step = "select chimp.step(%s, %s, 't.note', '1')"
+    run = flows.start(BRIEF, {"wait": True}).at("wait", "waiting_signal")
+    for key in ("a", "b"):
+        flows.database.rows(step, "order 17", key)
+        flows.database.rows(step, run.id, key)
+    kept = "select count(*) from chimp.workflow_memo where workflow_id = %s"
+    error = refused("CH003", flows.database.rows, "select chimp.step_forget(%s)", run.id)
+    assert "is a run that has not ended" in error.message_primary
+    assert flows.database.value("select chimp.step_forget('order 17')") == 2
+    assert flows.database.value("select chimp.step_forget('order 17')") == 0
+    assert (flows.database.value(kept, "order 17"), flows.database.value(kept, run.id)) == (0, 2)
+
+
 def test_all_of_an_old_run_is_deleted_and_nothing_else(flows):
     old, young, waiting = (flows.start(BRIEF, {"wait": True}) for _ in range(3))
     other = flows.run(ORDER)
