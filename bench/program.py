@@ -1,4 +1,4 @@
-"""The frame of bench/queue, bench/events, bench/http and bench/workflow: options, the
+"""The frame of bench/queue, events, http, state and workflow: options, the
 run through the parts, tables with their verdicts, and what is printed and recorded.
 
 A Bench of theirs says which parts and bars there are, what it prepares and what
