@@ -192,6 +192,8 @@ begin
 	where s.run_time and s.active and to_regprocedure(q.handler || '(jsonb)') is not null;
 	update chimp.event_store e set retention_ms = (apps ->> 'event_retention_ms')::bigint
 	where e.retention_ms <> (apps ->> 'event_retention_ms')::bigint;
+	update chimp.cache_store s set max_bytes = (apps ->> 'cache_max_bytes')::bigint
+	where s.max_bytes <> (apps ->> 'cache_max_bytes')::bigint;
 	perform chimp.registry_sweep();
 	perform pg_notify('chimp_control', 'registry');
 	perform pg_notify('chimp_control', 'schedules');
