@@ -91,6 +91,8 @@ def test_a_crash_of_the_server_empties_it(make_cluster):
     database.rows("select chimp.kv_set('a', '1')")
     [(pid,)] = cluster.admin("select pid from pg_stat_activity where backend_type = 'checkpointer'")
     os.kill(pid, signal.SIGKILL)
+    with pytest.raises(psycopg2.Error):
+        database.rows("select pg_sleep(60)")
     until(lambda: database.connect(), "PostgreSQL answers", timeout=30)
     assert get(database, "a") is None
     assert database.value("select chimp.kv_get('a')") == 1
