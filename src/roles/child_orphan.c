@@ -4,6 +4,10 @@
  * sends a signal at the master's death; the time for a good end begins, and
  * when it is over a second one ends the process and all that it has started.
  *
+ * The first one is SIGCONT, which wakes a process that was stopped. (The kernel
+ * would send it to a group of the master's session that is left alone, but the
+ * process is a session of its own.)
+ *
  * Called by role.c at birth. In the usual case child_master.c has seen the end
  * of the pipe, the process has drained, and the second signal finds nobody.
  */
@@ -50,10 +54,11 @@ orphan_on_death(int number)
 	const struct sigaction last = {
 	    .sa_handler = orphan_on_end, .sa_flags = SA_NODEFER};
 
+	(void)number;
 	/* Somebody else's signal. */
 	if (getppid() == orphan_master)
 		return;
-	sigaction(number, &last, NULL);
+	sigaction(SIGALRM, &last, NULL);
 	setitimer(ITIMER_REAL, &end, NULL);
 }
 
@@ -64,8 +69,8 @@ child_orphan_start(const struct child *child)
 	    .sa_handler = orphan_on_death, .sa_flags = SA_RESTART};
 
 	orphan_master = (pid_t)child->birth->master_pid;
-	sigaction(SIGALRM, &death, NULL);
-	prctl(PR_SET_PDEATHSIG, SIGALRM);
+	sigaction(SIGCONT, &death, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGCONT);
 	/* It may have died before. */
-	orphan_on_death(SIGALRM);
+	orphan_on_death(SIGCONT);
 }

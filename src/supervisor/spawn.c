@@ -40,7 +40,10 @@ spawn_child_begin(struct master *m, const struct spawn_opts *opts)
 	event_base_free(m->base);
 	m->base = NULL;
 	signals_reset();
-	setsid();
+	if (opts->session)
+		setsid();
+	else
+		setpgid(0, 0);
 	if (!opts->keep_caps)
 		privs_child();
 	/*
@@ -69,6 +72,8 @@ spawn_fork(struct master *m, const struct spawn_opts *opts)
 	pid = fork();
 	if (pid == 0)
 		spawn_child_begin(m, opts);
+	else if (pid > 0 && !opts->session)
+		setpgid(pid, pid); /* whoever of the two is first */
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return pid;
 }
@@ -123,9 +128,15 @@ spawn_slot(struct slot *slot)
 	 * No death signal: a role sees the end of the socketpair, and drains.
 	 * A TERM on top would count as the second one, which is told to stop
 	 * at once. For a role that hangs there is roles/child_orphan.c.
+	 *
+	 * A session, because Linux shares processors out between sessions
+	 * first (sched_autogroup_enabled, sched(7)), and each PostgreSQL
+	 * backend is one: all processes of a node would get together what one
+	 * backend gets.
 	 */
-	struct spawn_opts opts = {
-	    .name = slot->name, .keep_listeners = slot->role == &role_http};
+	struct spawn_opts opts = {.name = slot->name,
+	    .keep_listeners = slot->role == &role_http,
+	    .session = true};
 	int pair[2];
 	pid_t pid;
 

@@ -16,16 +16,12 @@ struct spawn_opts {
 	int death_signal;    /* when the master dies; 0 = none */
 	bool keep_listeners; /* it serves them */
 	bool keep_caps;      /* it calls privs_child itself, later */
+	bool session;        /* of its own, not only a process group */
 };
 
 /*
- * Like fork(2). The child has a session and process group of its own, default
- * signals and title, and none of the master's descriptors; the master's loop is
- * gone.
- *
- * A session, because Linux shares processors out between sessions first
- * (sched_autogroup_enabled, sched(7)) and each PostgreSQL backend has one:
- * all processes of a node in one would get together what one backend gets.
+ * Like fork(2). The child has a process group of its own, default signals and
+ * title, and none of the master's descriptors; the master's loop is gone.
  */
 pid_t spawn_fork(struct master *m, const struct spawn_opts *opts);
 
