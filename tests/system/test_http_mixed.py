@@ -14,7 +14,7 @@ from harness.settings import PATIENCE, long_or_short
 from harness.wait import until
 
 # Longer under the sanitizers, which look for leaks.
-SECONDS = long_or_short(1800, 20 if PATIENCE > 1 else 8)
+SECONDS = long_or_short(1800, 60 if PATIENCE > 1 else 8)
 CLIENTS = 12
 
 SCHEMA = """
