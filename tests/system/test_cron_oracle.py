@@ -7,11 +7,14 @@ import re
 import subprocess
 import time
 
-from harness.settings import BUILDDIR
+import pytest
+
+from harness.settings import BUILDDIR, long_or_short
 from oracle import triples, walk, zones
 from oracle.expression import Expression
 
-CASES = 10000
+CASES = long_or_short(10000, 4000)
+ORACLE_ENDS = 2145916800                # 2038: it knows no later changes of the clock
 COUNT = 3  # slots of each
 
 
@@ -37,12 +40,13 @@ def differs(case, got):
     if got is None:
         return f"{case} was refused" if want else ""
     # The walk ends after ten years, chimpd after a hundred.
-    end = after + (walk.HORIZON_DAYS - 1) * zones.DAY
+    end = min(after + (walk.HORIZON_DAYS - 1) * zones.DAY, ORACLE_ENDS)
     if want != got and [s for s in got if s < end] != [s for s in want if s < end]:
         return f"{case}: {got}, and should be {want}"
     return ""
 
 
+@pytest.mark.soak
 def test_g24_g25_slots_are_those_of_a_walk_over_the_minutes(record_property):
     seed = os.environ.get("CHIMP_ORACLE_SEED") or str(random.randrange(10**9))
     begun = time.process_time()
