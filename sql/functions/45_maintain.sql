@@ -202,7 +202,9 @@ begin
 	-- Deleting a job costs more than counting one, and whoever asks has other
 	-- things to do on this connection: some 20 ms.
 	runs := chimp.workflow_retain(least(max_rows / 10, 1000));
-	entries := chimp.kv_retain(max_rows / 10) + chimp.locks_retain(max_rows / 10) + chimp.cache_evict(max_rows / 10);
+	entries := chimp.remove_expired('chimp.kv_entry', max_rows / 10)
+		+ chimp.remove_expired('chimp.lock_entry', max_rows / 10)
+		+ chimp.remove_expired('chimp.cache_entry', max_rows / 10) + chimp.cache_evict(max_rows / 10);
 	return chimp.retain(max_rows / 5) >= max_rows / 10 or firings > 0 or runs > 0 or entries > 0;
 end $$;
 comment on function chimp.maintain(int) is

@@ -2,27 +2,42 @@
 -- has expired is not there, from the very instant on (clock_timestamp(), also
 -- within a long transaction), and is removed some time later.
 
-create or replace function chimp.kv_fail(key text, ttl interval) returns timestamptz
+-- Of keys, of the cache and of locks.
+create or replace function chimp.ttl_fail(name text, ttl interval) returns timestamptz
 language plpgsql as $$
 begin
-	if coalesce(key, '') = '' or octet_length(key) > 1024 then
-		raise exception 'chimp.kv: a key has 1 to 1024 bytes, not %', coalesce(octet_length(key), 0)
+	if coalesce(name, '') = '' or octet_length(name) > 1024 then
+		raise exception 'chimp: a key or the name of a lock has 1 to 1024 bytes, not %', coalesce(octet_length(name), 0)
 			using errcode = '22023';
 	end if;
-	raise exception 'chimp.kv: the ttl of "%" is %: it must be more than nothing, or NULL for no end', key, ttl
-		using errcode = '22023';
+	raise exception 'chimp: the ttl of "%" is %: it must be more than nothing', name, ttl using errcode = '22023';
 end $$;
-comment on function chimp.kv_fail(text, interval) is
-	'Say what is wrong with a key or its ttl. 22023.';
+comment on function chimp.ttl_fail(text, interval) is
+	'Say what is wrong with a name or its ttl. 22023.';
 
-create or replace function chimp.kv_end(key text, ttl interval) returns timestamptz
+create or replace function chimp.ttl_end(name text, ttl interval) returns timestamptz
 language sql volatile as $$
-	select case when octet_length(key) between 1 and 1024 and (ttl is null or ttl > interval '0')
+	select case when octet_length(name) between 1 and 1024 and (ttl is null or ttl > interval '0')
 		then clock_timestamp() + ttl
-		else chimp.kv_fail(key, ttl) end
+		else chimp.ttl_fail(name, ttl) end
 $$;
-comment on function chimp.kv_end(text, interval) is
-	'When an entry that is written now ends, NULL if never; 22023: the key is empty or longer than 1024 bytes, or the ttl not above 0.';
+comment on function chimp.ttl_end(text, interval) is
+	'When what is written now ends, NULL if never; 22023: its name is empty or longer than 1024 bytes, or the ttl not above 0.';
+
+create or replace function chimp.remove_expired(entries regclass, max_rows int) returns int
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	n int;
+begin
+	execute format('delete from %1$s e where e.ctid = any (array(select o.ctid from %1$s o'
+		' where o.expires_at <= now() order by o.expires_at limit $1 for update skip locked))', entries)
+	using max_rows;
+	get diagnostics n = row_count;
+	return n;
+end $$;
+comment on function chimp.remove_expired(regclass, int) is
+	'Remove up to so many rows of a table whose expires_at has passed, and that nobody is at; how many.';
 
 create or replace function chimp.kv_get(key text) returns jsonb
 language plpgsql stable as $$
@@ -53,7 +68,7 @@ create or replace function chimp.kv_set(key text, value jsonb, ttl interval defa
 language plpgsql as $$
 begin
 	insert into chimp.kv_entry as e (key, value, expires_at)
-	values ($1, coalesce($2, 'null'), chimp.kv_end($1, $3))
+	values ($1, coalesce($2, 'null'), chimp.ttl_end($1, $3))
 	on conflict on constraint kv_entry_pkey do update
 		set value = excluded.value, expires_at = excluded.expires_at;
 end $$;
@@ -73,8 +88,10 @@ comment on function chimp.kv_delete(text) is 'Delete a key; whether it had a val
 
 create or replace function chimp.kv_expire(key text, ttl interval) returns boolean
 language plpgsql as $$
+declare
+	ends timestamptz := chimp.ttl_end($1, $2);
 begin
-	update chimp.kv_entry e set expires_at = chimp.kv_end($1, $2)
+	update chimp.kv_entry e set expires_at = ends
 	where e.key = $1 and (e.expires_at is null or e.expires_at > clock_timestamp());
 	return found;
 end $$;
@@ -85,7 +102,7 @@ create or replace function chimp.kv_compare_and_set(key text, expected jsonb, va
 returns boolean
 language plpgsql as $$
 declare
-	ends timestamptz := chimp.kv_end($1, $4);
+	ends timestamptz := chimp.ttl_end($1, $4);
 begin
 	if expected is not null then
 		update chimp.kv_entry e set value = coalesce($3, 'null'), expires_at = ends
@@ -117,7 +134,7 @@ begin
 		raise exception 'chimp.kv_increment: cannot add % to "%"', coalesce(by::text, 'NULL'), key
 			using errcode = '22023';
 	end if;
-	insert into chimp.kv_entry as e (key, value, expires_at) values ($1, to_jsonb(by), chimp.kv_end($1, $3))
+	insert into chimp.kv_entry as e (key, value, expires_at) values ($1, to_jsonb(by), chimp.ttl_end($1, $3))
 	on conflict on constraint kv_entry_pkey do update set
 		value = case
 			when e.expires_at <= clock_timestamp() then excluded.value
@@ -157,20 +174,6 @@ begin
 end $$;
 comment on function chimp.kv_list(text, int, text) is
 	'Up to max_rows keys that begin with prefix, as it is written (% and _ are letters), and their values, by the bytes of the keys; after: only those behind that key, so that a list goes on where another ended.';
-
-create or replace function chimp.kv_retain(max_rows int) returns int
-language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
-declare
-	n int;
-begin
-	delete from chimp.kv_entry e where e.ctid = any (array(
-		select o.ctid from chimp.kv_entry o where o.expires_at <= now()
-		order by o.expires_at limit max_rows for update skip locked));
-	get diagnostics n = row_count;
-	return n;
-end $$;
-comment on function chimp.kv_retain(int) is 'Remove up to so many entries that have expired; how many.';
 
 create or replace view chimp.kv as
 select e.key, e.value, e.expires_at from chimp.kv_entry e

@@ -2,32 +2,10 @@
 -- one, larger than that of any holder before. A lock that has expired is another's
 -- to take; who had it finds out where its token is checked.
 
-create or replace function chimp.lock_fail(name text, ttl interval) returns timestamptz
-language plpgsql as $$
-begin
-	if coalesce(name, '') = '' or octet_length(name) > 1024 then
-		raise exception 'chimp.lock: a name has 1 to 1024 bytes, not %', coalesce(octet_length(name), 0)
-			using errcode = '22023';
-	end if;
-	raise exception 'chimp.lock: the ttl of "%" is %: it must be more than nothing', name, coalesce(ttl::text, 'NULL')
-		using errcode = '22023';
-end $$;
-comment on function chimp.lock_fail(text, interval) is
-	'Say what is wrong with a lock''s name or its ttl. 22023.';
-
-create or replace function chimp.lock_end(name text, ttl interval) returns timestamptz
-language sql volatile as $$
-	select case when octet_length(name) between 1 and 1024 and ttl > interval '0'
-		then clock_timestamp() + ttl
-		else chimp.lock_fail(name, ttl) end
-$$;
-comment on function chimp.lock_end(text, interval) is
-	'When a lock that is taken now expires; 22023: its name is empty or longer than 1024 bytes, or its ttl not above 0.';
-
 create or replace function chimp.lock(name text, ttl interval) returns bigint
 language plpgsql as $$
 declare
-	ends timestamptz := chimp.lock_end($1, $2);
+	ends timestamptz := chimp.ttl_end($1, coalesce($2, '0'));
 	taken bigint;
 begin
 	-- Held is held: no token is drawn, and nobody waits but for who is just
@@ -35,11 +13,16 @@ begin
 	if exists (select from chimp.lock_entry o where o.name = $1 and o.expires_at > clock_timestamp()) then
 		return null;
 	end if;
-	insert into chimp.lock_entry as o (name, token, expires_at) values ($1, nextval('chimp.token'), ends)
-	on conflict on constraint lock_entry_pkey do update
-		set token = nextval('chimp.token'), expires_at = clock_timestamp() + ttl
-		where o.expires_at <= clock_timestamp()
-	returning o.token into taken;
+	insert into chimp.lock_entry as o (name, token, expires_at) values ($1, 0, ends)
+	on conflict on constraint lock_entry_pkey do update set expires_at = excluded.expires_at
+		where o.expires_at <= clock_timestamp();
+	if not found then
+		return null;
+	end if;
+	-- Only now, with the row in hand: whoever drew before it waited would have a
+	-- smaller one than others got meanwhile.
+	update chimp.lock_entry o set token = nextval('chimp.token'), expires_at = clock_timestamp() + ttl
+	where o.name = $1 returning o.token into taken;
 	return taken;
 end $$;
 comment on function chimp.lock(text, interval) is
@@ -47,8 +30,10 @@ comment on function chimp.lock(text, interval) is
 
 create or replace function chimp.lock_renew(name text, token bigint, ttl interval) returns boolean
 language plpgsql as $$
+declare
+	ends timestamptz := chimp.ttl_end($1, coalesce($3, '0'));
 begin
-	update chimp.lock_entry o set expires_at = chimp.lock_end($1, $3)
+	update chimp.lock_entry o set expires_at = ends
 	where o.name = $1 and o.token = $2 and o.expires_at > clock_timestamp();
 	return found;
 end $$;
@@ -79,20 +64,6 @@ begin
 end $$;
 comment on function chimp.lock_check(text, bigint) is
 	'The fence: nobody else takes the lock before the end of this transaction, so that what it writes is written by the holder. CH001: it is not held with this token any more.';
-
-create or replace function chimp.locks_retain(max_rows int) returns int
-language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
-declare
-	n int;
-begin
-	delete from chimp.lock_entry e where e.ctid = any (array(
-		select o.ctid from chimp.lock_entry o where o.expires_at <= now()
-		order by o.expires_at limit max_rows for update skip locked));
-	get diagnostics n = row_count;
-	return n;
-end $$;
-comment on function chimp.locks_retain(int) is 'Remove up to so many locks that have expired; how many.';
 
 create or replace view chimp.locks as
 select o.name, o.token, o.expires_at from chimp.lock_entry o where o.expires_at > clock_timestamp();

@@ -28,7 +28,7 @@ begin
 		raise exception 'chimp.cache_set: the value of "%" is NULL; JSON null is a value, and cache_delete takes one away', $1
 			using errcode = '22023';
 	end if;
-	insert into chimp.cache_entry as e (key, value, bytes, expires_at) values ($1, $2, size, chimp.kv_end($1, $3))
+	insert into chimp.cache_entry as e (key, value, bytes, expires_at) values ($1, $2, size, chimp.ttl_end($1, $3))
 	on conflict on constraint cache_entry_pkey do update
 		set value = excluded.value, bytes = excluded.bytes, expires_at = excluded.expires_at, used = true;
 end $$;
@@ -96,19 +96,14 @@ declare
 	bytes bigint;
 	freed bigint := 0;
 	looked int := 0;
-	n int;
 	e record;
 begin
-	delete from chimp.cache_entry o where o.ctid = any (array(
-		select i.ctid from chimp.cache_entry i where i.expires_at <= now()
-		order by i.expires_at limit max_rows for update skip locked));
-	get diagnostics n = row_count;
 	if pg_relation_size('chimp.cache_entry') <= goal then
-		return n;
+		return 0;
 	end if;
 	bytes := chimp.cache_bytes() - goal * 15 / 16;
 	if bytes <= goal / 16 then
-		return n;
+		return 0;
 	end if;
 	for e in
 		select o.ctid, o.used, o.bytes from chimp.cache_entry o order by o.age limit max_rows for update skip locked
@@ -122,7 +117,7 @@ begin
 		end if;
 		looked := looked + 1;
 	end loop;
-	return n + looked;
+	return looked;
 end $$;
 comment on function chimp.cache_evict(int) is
-	'Remove entries that have expired, then, above the cache''s size, those that were not read for the longest time, of up to so many each; how many it has looked at.';
+	'Above the cache''s size, remove entries that were not read for the longest time, looking at up to so many; how many it has looked at.';

@@ -184,7 +184,7 @@ def test_workers_keep_it_below_cache_max(start, app, database):
 
 def test_bad_input_is_refused_with_the_reason(cache):
     for statement, code, wanted in [
-            ("select chimp.cache_set('', '1')", "22023", "a key has 1 to 1024 bytes"),
+            ("select chimp.cache_set('', '1')", "22023", "a key or the name of a lock has 1 to 1024 bytes"),
             ("select chimp.cache_set('a', '1', '0')", "22023", 'the ttl of "a"'),
             ("select chimp.cache_set('a', null)", "22023", 'the value of "a" is NULL'),
             ("select chimp.cache_get_or('a', '1 h', 't.no')", "CH002", "t.no")]:

@@ -118,7 +118,7 @@ def test_what_has_expired_is_removed_in_bounded_steps(database):
     database.rows("select chimp.kv_set('k' || n, '1', case when n <= 1000 then interval '1 ms' end)"
                   " from generate_series(1, 1500) n")
     time.sleep(0.02)
-    steps = [database.value("select chimp.kv_retain(300)") for _ in range(5)]
+    steps = [database.value("select chimp.remove_expired('chimp.kv_entry', 300)") for _ in range(5)]
     assert steps == [300, 300, 300, 100, 0]
     assert database.value("select count(*) from chimp.kv_entry") == 500
 
@@ -281,7 +281,7 @@ def test_a_list_reads_what_it_returns(database):
 def test_a_key_is_of_1_to_1024_bytes(database, call):
     for key in ("", None, "é" * 513):
         code, message = refused(database, f"select {call}", key)
-        assert (code, message.startswith("chimp.kv: a key has 1 to 1024 bytes")) == ("22023", True)
+        assert (code, message.startswith("chimp: a key or the name of a lock has 1 to 1024 bytes")) == ("22023", True)
     database.rows(f"select {call}", "é" * 512)
 
 
@@ -291,6 +291,7 @@ def test_other_bad_input_is_refused_with_the_reason(database):
             ("select chimp.kv_set('a', '1', '0')", 'the ttl of "a" is 00:00:00'),
             ("select chimp.kv_set('a', '1', '-1 s')", 'the ttl of "a" is -00:00:01'),
             ("select chimp.kv_expire('text', '0')", 'the ttl of "text"'),
+            ("select chimp.kv_expire('no', '0')", 'the ttl of "no"'),
             ("select chimp.kv_increment('text')", 'the value of "text" is a string, not a number'),
             ("select chimp.kv_increment('n', 'NaN')", 'cannot add NaN to "n"'),
             ("select chimp.kv_increment('n', null)", 'cannot add NULL to "n"'),
