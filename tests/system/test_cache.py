@@ -38,18 +38,6 @@ def get(database, key):
     return database.value("select chimp.cache_get(%s)", key)
 
 
-def error_of(database, statement, *args):
-    with pytest.raises(psycopg2.Error) as error:
-        database.rows(statement, *args)
-    return error.value.pgcode, error.value.diag.message_primary
-
-
-def transaction(database):
-    connection = database.connect()
-    connection.autocommit = False
-    return connection
-
-
 def test_what_is_set_is_there_until_its_end(cache):
     assert get(cache, "a") is None
     put(cache, "a", '{"n": 1}')
@@ -64,7 +52,7 @@ def test_what_is_set_is_there_until_its_end(cache):
 
 
 def test_it_is_rolled_back_with_the_transaction(cache):
-    tx = transaction(cache)
+    tx = cache.transaction()
     rows(tx, "select chimp.cache_set('a', '1')")
     assert get(cache, "a") is None
     tx.rollback()
@@ -73,7 +61,7 @@ def test_it_is_rolled_back_with_the_transaction(cache):
 
 def test_a_reader_waits_for_nobody_and_writes_nothing_where_it_may_not(cache):
     put(cache, "a")
-    tx = transaction(cache)
+    tx = cache.transaction()
     rows(tx, "select chimp.cache_set('a', '2')")
     other = cache.connect()
     rows(other, "set lock_timeout = '100ms'")
@@ -131,7 +119,7 @@ def test_of_200_that_ask_at_once_one_computes(cache):
 
 
 def test_when_the_one_that_computes_fails_the_next_one_does(cache):
-    tx = transaction(cache)
+    tx = cache.transaction()
     rows(tx, GET_OR, "a", '{"value": 1}')
     answer, other = [], cache.connect()
     thread = threading.Thread(target=lambda: answer.extend(rows(other, GET_OR, "a", '{"value": 2}')))
@@ -188,7 +176,7 @@ def test_bad_input_is_refused_with_the_reason(cache):
             ("select chimp.cache_set('a', '1', '0')", "22023", 'the ttl of "a"'),
             ("select chimp.cache_set('a', null)", "22023", 'the value of "a" is NULL'),
             ("select chimp.cache_get_or('a', '1 h', 't.no')", "CH002", "t.no")]:
-        got, message = error_of(cache, statement)
+        got, message = cache.refused(statement)
         assert got == code and wanted in message, message
     reader = cache.connect()
     reader.readonly = True

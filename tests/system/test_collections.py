@@ -23,18 +23,6 @@ def find(database, filter, *args, name="c"):
         f"select chimp.collection_find(%s, %s{places})", name, Json(filter), *args)]
 
 
-def refused(database, statement, *args):
-    with pytest.raises(psycopg2.Error) as error:
-        database.rows(statement, *args)
-    return error.value.pgcode, error.value.diag.message_primary
-
-
-def transaction(database):
-    connection = database.connect()
-    connection.autocommit = False
-    return connection
-
-
 # --- documents -------------------------------------------------------------------------
 
 def test_a_document_is_put_and_got(database):
@@ -61,7 +49,7 @@ def test_new_ids_grow_with_time_and_are_uuids_of_version_7(database):
 
 def test_an_id_is_taken_once(database):
     insert(database, {"id": "a", "n": 1})
-    assert refused(database, "select chimp.collection_insert('c', %s)", Json({"id": "a", "n": 2})) == (
+    assert database.refused("select chimp.collection_insert('c', %s)", Json({"id": "a", "n": 2})) == (
         "23505", 'chimp.collection_insert: "c" has a document of id "a" already')
     assert database.value("select chimp.collection_get('c', 'a')")["n"] == 1
 
@@ -87,7 +75,7 @@ def test_documents_are_changed_and_deleted_and_counted(database):
 
 
 def test_all_of_it_is_rolled_back_with_the_transaction(database):
-    tx = transaction(database)
+    tx = database.transaction()
     rows(tx, "select chimp.collection_insert('new', '{}'), chimp.collection_index('new', 'a')")
     tx.rollback()
     assert database.rows("select name from chimp.collection_list()") == []
@@ -97,7 +85,7 @@ def test_all_of_it_is_rolled_back_with_the_transaction(database):
 
 
 def test_two_may_make_a_collection_at_once(database):
-    tx = transaction(database)
+    tx = database.transaction()
     rows(tx, "select chimp.collection_insert('new', '{\"id\": \"a\"}')")
     other, answer = database.connect(), []
     thread = threading.Thread(target=lambda: answer.extend(
@@ -214,12 +202,12 @@ def test_a_unique_index_keeps_values_apart_but_for_null(database):
     database.rows("select chimp.collection_index('c', 'mail', true)")
     for document in ({"id": "b"}, {"id": "c"}, {"id": "d", "mail": None}, {"id": "e", "mail": "y"}):
         insert(database, document)
-    assert refused(database, "select chimp.collection_insert('c', '{\"mail\": \"x\"}')")[0] == "23505"
-    assert refused(database, "select chimp.collection_update('c', '{\"id\": \"e\"}', '{\"mail\": \"x\"}')")[0] == "23505"
+    assert database.refused("select chimp.collection_insert('c', '{\"mail\": \"x\"}')")[0] == "23505"
+    assert database.refused("select chimp.collection_update('c', '{\"id\": \"e\"}', '{\"mail\": \"x\"}')")[0] == "23505"
     assert find(database, {"mail": "x"}) == ["a"]
     database.rows("select chimp.collection_index('c', 'mail')")       # not unique any more
     insert(database, {"id": "f", "mail": "x"})
-    assert refused(database, "select chimp.collection_index('c', 'mail', true)")[0] == "23505"
+    assert database.refused("select chimp.collection_index('c', 'mail', true)")[0] == "23505"
     assert database.value("select chimp.collection_unindex('c', 'mail')") is True
     assert database.value("select chimp.collection_unindex('c', 'mail')") is False
 
@@ -234,7 +222,7 @@ def test_a_unique_index_keeps_values_apart_but_for_null(database):
 def test_what_is_no_filter_is_refused_with_the_reason(filled, filter, wanted):
     for call in ("collection_find('c', %s)", "collection_delete('c', %s)",
                  "collection_update('c', %s, '{}')", "collection_find('no such', %s)"):
-        code, message = refused(filled, f"select chimp.{call}", Json(filter))
+        code, message = filled.refused(f"select chimp.{call}", Json(filter))
         assert code == "22023" and wanted in message
     assert filled.value("select count(*) from chimp.collection_find('c')") == 4
 
@@ -252,10 +240,10 @@ def test_other_bad_input_is_refused_with_the_reason(filled):
             ("select chimp.collection_find('c', '{}', 'id', 0)", "max_rows must be at least 1"),
             ("select chimp.collection_find('c', '{}', 'a..b')", "is no path"),
             ("select chimp.collection_index('c', '.')", "is no path")]:
-        code, message = refused(filled, statement)
+        code, message = filled.refused(statement)
         assert code == "22023" and wanted in message, (statement, message)
-    assert refused(filled, "select chimp.collection_find('c', '{}', 's', 9, 'gone')")[0] == "CH002"
-    assert refused(filled, "select chimp.collection_insert('c', '{\"a\": \"\\u0000\"}')")[0] == "22P05"
+    assert filled.refused("select chimp.collection_find('c', '{}', 's', 9, 'gone')")[0] == "CH002"
+    assert filled.refused("select chimp.collection_insert('c', '{\"a\": \"\\u0000\"}')")[0] == "22P05"
     assert find(filled, {}) == list("1234")
 
 

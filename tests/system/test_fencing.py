@@ -53,12 +53,6 @@ def claim(database, process):
     return job, token
 
 
-def transaction(database):
-    connection = database.connect()
-    connection.autocommit = False
-    return connection
-
-
 def done(database):
     return database.rows("select job, who from t.done order by 1, 2")
 
@@ -67,7 +61,7 @@ def test_g01_the_handler_s_writes_and_the_job_s_end_commit_together(queue):
     process = register(queue)
     job = queue.value("select chimp.enqueue('q', '{}')")
     _, token = claim(queue, process)
-    tx = transaction(queue)
+    tx = queue.transaction()
     rows(tx, "select chimp.job_done(%s, %s, t.work(chimp.job_begin(%s, %s)))",
          job, token, job, token)
     assert done(queue) == []
@@ -81,7 +75,7 @@ def test_g03_a_stale_completion_raises_and_aborts_the_handler_s_transaction(queu
     lost, heir = register(queue), register(queue)
     job = queue.value("select chimp.enqueue('q', '{}')")
     _, token = claim(queue, lost)
-    tx = transaction(queue)
+    tx = queue.transaction()
     rows(tx, "select chimp.job_begin(%s, %s)", job, token)
     rows(tx, "insert into t.done values (%s, 'lost')", job)
 
@@ -105,7 +99,7 @@ def test_g03_a_completion_that_waits_for_the_release_is_refused(queue):
     process = register(queue)
     job = queue.value("select chimp.enqueue('q', '{}')")
     _, token = claim(queue, process)
-    releaser = transaction(queue)
+    releaser = queue.transaction()
     rows(releaser, "select chimp.process_end(%s)", process)
     late = queue.connect()
     rows(late, "set lock_timeout = '200ms'")
@@ -191,7 +185,7 @@ def test_g06_what_a_group_leaves_is_released_by_an_end_of_its_process_meanwhile(
     """The worker is dead, and its session is about to commit."""
     process = register(mixed)
     token = claim_group(mixed, process)
-    tx = transaction(mixed)
+    tx = mixed.transaction()
     [(done, jobs, _)] = rows(tx, call, process, token)
     assert (done, len(jobs)) == (3 - left, left)
     other, released = mixed.connect(), []
@@ -210,7 +204,7 @@ def test_g06_what_a_group_leaves_is_released_by_an_end_of_its_process_meanwhile(
 def test_g03_a_group_whose_process_is_being_ended_leaves_nothing(mixed, call):
     process = register(mixed)
     token = claim_group(mixed, process)
-    tx = transaction(mixed)
+    tx = mixed.transaction()
     assert rows(tx, "select chimp.process_end(%s)", process) == [(3,)]
     other, raised = mixed.connect(), []
 
@@ -361,7 +355,7 @@ def test_g19_a_resigned_owner_cannot_move_the_cursor(start, app, database):
     database.rows("select chimp.tick()")
     [event] = database.rows("select tick, id, from_tick, from_id from chimp.lane_read(%s, %s, 10)",
                             lane, epoch)
-    tx = transaction(database)
+    tx = database.transaction()
     rows(tx, "insert into t.done values (1, 'resigned')")
     database.rows("select chimp.process_end(%s)", owner)
     [(same_lane, new_epoch)] = lane_of(heir)
@@ -475,7 +469,7 @@ def test_g19_a_delivery_gets_on_however_long_it_takes_to_begin(lane):
 
 
 def test_g19_a_delivery_that_ends_after_its_heir_s_is_rolled_back(lane):
-    lock = transaction(lane.database)
+    lock = lane.database.transaction()
     rows(lock, "select pg_advisory_xact_lock(9)")
     late = Delivery(lane.database, lane.deliver, lane.id, lane.claim(0))
     lane.database.rows("insert into t.slow values (%s)", late.pid)
@@ -493,7 +487,7 @@ def test_g19_a_delivery_that_ends_after_its_heir_s_is_rolled_back(lane):
 
 
 def test_g19_a_delivery_that_ends_between_is_not_repeated_by_its_heir(lane):
-    tx = transaction(lane.database)
+    tx = lane.database.transaction()
     [(handled,)] = rows(tx, lane.deliver, lane.id, lane.claim(0))
     assert handled == 3
     lane.end(0)
@@ -518,7 +512,7 @@ FORMER = {"event": "e", "sql": "t.event", "lanes": 2, "batch": 32, "max_attempts
 def test_g19_a_seek_beats_the_delivery_that_is_under_way(lane, former):
     if former:                               # of a former number of lanes, it ends with the seek
         lane.database.rows("select chimp.subscription_put('s', %s)", Json(FORMER))
-    lock = transaction(lane.database)
+    lock = lane.database.transaction()
     rows(lock, "select pg_advisory_xact_lock(9)")
     late = Delivery(lane.database, lane.deliver, lane.id, lane.claim(0))
     lane.database.rows("insert into t.slow values (%s)", late.pid)

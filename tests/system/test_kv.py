@@ -18,18 +18,6 @@ def put(database, key, value, ttl=None):
     database.rows("select chimp.kv_set(%s, %s::jsonb, %s::interval)", key, value, ttl)
 
 
-def transaction(database):
-    connection = database.connect()
-    connection.autocommit = False
-    return connection
-
-
-def refused(database, statement, *args):
-    with pytest.raises(psycopg2.Error) as error:
-        database.rows(statement, *args)
-    return error.value.pgcode, error.value.diag.message_primary
-
-
 # --- one key ---------------------------------------------------------------------------
 
 def test_a_value_is_what_was_set_last(database):
@@ -50,7 +38,7 @@ def test_null_is_a_value(database):
 
 
 def test_it_is_written_with_the_transaction(database):
-    tx = transaction(database)
+    tx = database.transaction()
     rows(tx, "select chimp.kv_set('a', '1'), chimp.kv_increment('n')")
     assert rows(tx, "select chimp.kv_get('a'), chimp.kv_get('n')") == [(1, 1)]
     assert get(database, "a") is None
@@ -77,7 +65,7 @@ def test_ten_megabytes_are_a_value(database):
 
 def test_it_ends_to_the_millisecond_also_within_a_transaction(database, figure):
     """now() stands still there, and the clock of the transaction decides nothing."""
-    tx = transaction(database)
+    tx = database.transaction()
     late = []
     for _ in range(20):
         rows(tx, "select chimp.kv_set('a', '1', '40 ms')")
@@ -187,7 +175,7 @@ def test_one_of_many_that_compare_wins_each_round(database):
 def test_a_comparison_waits_for_who_is_at_the_key(database):
     put(database, "a", "1")
     for commits in (False, True):
-        tx = transaction(database)
+        tx = database.transaction()
         rows(tx, "select chimp.kv_set('a', '7')")
         answer = []
         other = database.connect()
@@ -280,7 +268,7 @@ def test_a_list_reads_what_it_returns(database):
     "chimp.kv_set(%s, '1')", "chimp.kv_increment(%s)", "chimp.kv_compare_and_set(%s, null, '1')"])
 def test_a_key_is_of_1_to_1024_bytes(database, call):
     for key in ("", None, "é" * 513):
-        code, message = refused(database, f"select {call}", key)
+        code, message = database.refused(f"select {call}", key)
         assert (code, message.startswith("chimp: a key or the name of a lock has 1 to 1024 bytes")) == ("22023", True)
     database.rows(f"select {call}", "é" * 512)
 
@@ -296,8 +284,8 @@ def test_other_bad_input_is_refused_with_the_reason(database):
             ("select chimp.kv_increment('n', 'NaN')", 'cannot add NaN to "n"'),
             ("select chimp.kv_increment('n', null)", 'cannot add NULL to "n"'),
             ("select * from chimp.kv_list('', 0)", "max_rows must be at least 1")]:
-        code, message = refused(database, statement)
+        code, message = database.refused(statement)
         assert code == "22023" and wanted in message, message
-    assert refused(database, "select chimp.kv_set('a', '\"\\u0000\"')")[0] == "22P05"
+    assert database.refused("select chimp.kv_set('a', '\"\\u0000\"')")[0] == "22P05"
     assert listed(database) == ["text"]
     assert get(database, "no") is None and get(database, "") is None

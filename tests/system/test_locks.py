@@ -3,7 +3,6 @@
 import threading
 import time
 
-import psycopg2
 import pytest
 
 from harness.cluster import rows
@@ -14,20 +13,8 @@ def take(database, name="l", ttl="1 hour"):
     return database.value("select chimp.lock(%s, %s)", name, ttl)
 
 
-def transaction(database):
-    connection = database.connect()
-    connection.autocommit = False
-    return connection
-
-
 def waiting(database):
     return database.value("select count(*) from pg_locks where not granted")
-
-
-def error_of(database, statement, *args):
-    with pytest.raises(psycopg2.Error) as error:
-        database.rows(statement, *args)
-    return error.value.pgcode, error.value.diag.message_primary
 
 
 def test_one_holds_it_until_it_gives_it_back(database):
@@ -42,7 +29,7 @@ def test_one_holds_it_until_it_gives_it_back(database):
 
 
 def test_it_expires_to_the_instant_also_within_a_transaction(database):
-    tx = transaction(database)
+    tx = database.transaction()
     rows(tx, "select 1")
     token = take(database, ttl="150 ms")
     end = database.value("select expires_at from chimp.lock_entry")
@@ -57,7 +44,7 @@ def test_it_expires_to_the_instant_also_within_a_transaction(database):
     assert after >= end
     tx.rollback()
     assert database.value("select chimp.lock_renew('l', %s, '1 h')", token) is False
-    assert error_of(database, "select chimp.lock_check('l', %s)", token)[0] == "CH001"
+    assert database.refused("select chimp.lock_check('l', %s)", token)[0] == "CH001"
     assert database.value("select chimp.unlock('l', %s)", token) is False
     assert take(database) > token
 
@@ -98,7 +85,7 @@ def test_of_many_one_gets_it_each_time(database):
 
 @pytest.mark.parametrize("commits", [True, False])
 def test_who_wants_it_waits_for_who_is_just_taking_it(database, commits):
-    tx = transaction(database)
+    tx = database.transaction()
     rows(tx, "select chimp.lock('l', '1 h')")
     answer, other = [], database.connect()
     thread = threading.Thread(target=lambda: answer.extend(rows(other, "select chimp.lock('l', '1 h')")))
@@ -119,7 +106,7 @@ def test_who_wants_it_waits_for_who_is_just_taking_it(database, commits):
 def test_what_is_checked_is_not_taken_before_the_commit(database):
     """The check succeeds, the lock expires, and the transaction still writes."""
     token = take(database, ttl="100 ms")
-    tx = transaction(database)
+    tx = database.transaction()
     rows(tx, "select chimp.lock_check('l', %s)", token)
     time.sleep(0.15)
     answer, other = [], database.connect()
@@ -145,9 +132,9 @@ def test_bad_input_is_refused_with_the_reason(database):
             ("", "1 s", "has 1 to 1024 bytes, not 0"), (None, "1 s", "has 1 to"),
             ("é" * 513, "1 s", "not 1026"), ("l", "0", 'the ttl of "l" is 00:00:00'),
             ("l", "-1 s", 'the ttl of "l"'), ("l", None, 'the ttl of "l" is 00:00:00')]:
-        code, message = error_of(database, "select chimp.lock(%s, %s)", name, ttl)
+        code, message = database.refused("select chimp.lock(%s, %s)", name, ttl)
         assert code == "22023" and wanted in message
-    assert error_of(database, "select chimp.lock_renew('no', 1, '0')")[0] == "22023"
+    assert database.refused("select chimp.lock_renew('no', 1, '0')")[0] == "22023"
     token = take(database, "é" * 512)
-    assert error_of(database, "select chimp.lock_renew(%s, %s, '0')", "é" * 512, token)[0] == "22023"
-    assert error_of(database, "select chimp.lock_check('nobody', 1)") == ("CH001", 'lock "nobody": token 1 is stale')
+    assert database.refused("select chimp.lock_renew(%s, %s, '0')", "é" * 512, token)[0] == "22023"
+    assert database.refused("select chimp.lock_check('nobody', 1)") == ("CH001", 'lock "nobody": token 1 is stale')

@@ -147,6 +147,20 @@ class Database:
         found = self.rows(statement, *args)
         return found[0][0] if found else None
 
+    def transaction(self):
+        """Another connection, whose first statement begins one."""
+        connection = self.connect()
+        connection.autocommit = False
+        return connection
+
+    def refused(self, statement, *args):
+        """SQLSTATE and message of a statement that must fail."""
+        try:
+            self.rows(statement, *args)
+        except psycopg2.Error as error:
+            return error.pgcode, error.diag.message_primary
+        raise AssertionError(f"not refused: {statement} {args}")
+
     def drop(self):
         for connection in self.opened:
             connection.close()
