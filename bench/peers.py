@@ -204,6 +204,19 @@ class PgBoss(Peer):
     package = "pg-boss"
 
 
+def start_redis(cluster, data):
+    """A process with an append-only file and a socket in this folder."""
+    data.mkdir()
+    if "user" in cluster.who:
+        os.chown(data, cluster.who["user"], cluster.who["group"])
+    redis = cluster.spawn(
+        "redis-server", "--port", 0, "--dir", data, "--unixsocket",
+        data / "socket", "--appendonly", "yes", "--save", "",
+        "--maxmemory-policy", "noeviction")
+    cluster.wait((data / "socket").exists, "Redis", 20)
+    return redis
+
+
 class BullMQ(Peer):
     module = key = "bullmq"
     package = "bullmq"
@@ -218,15 +231,7 @@ class BullMQ(Peer):
         return {"socket": str(self.data / "socket"), "mode": self.mode}
 
     def start(self):
-        self.data.mkdir()
-        if "user" in self.cluster.who:
-            os.chown(self.data, self.cluster.who["user"],
-                     self.cluster.who["group"])
-        self.redis = self.cluster.spawn(
-            "redis-server", "--port", 0, "--dir", self.data, "--unixsocket",
-            self.data / "socket", "--appendonly", "yes", "--save", "",
-            "--maxmemory-policy", "noeviction")
-        self.cluster.wait((self.data / "socket").exists, "Redis", 20)
+        self.redis = start_redis(self.cluster, self.data)
         super().start()
 
     def stop(self):

@@ -1,7 +1,6 @@
 """Who keeps keys and values in bench/state: plain SQL and chimp.kv_* on the same table,
 and Redis."""
 
-import os
 import re
 import shutil
 import signal
@@ -11,6 +10,7 @@ from contestants import Chimpd, Contestant
 from http_load import run
 from measure import cpu_of, own_children_cpu
 from parts import CALLERS
+from peers import start_redis
 
 KEYS = 100_000
 BYTES = 100                             # of a value
@@ -71,14 +71,7 @@ class Redis(Contestant):
         self.redis = None
 
     def start(self):
-        self.data.mkdir()
-        if "user" in self.cluster.who:
-            os.chown(self.data, self.cluster.who["user"],
-                     self.cluster.who["group"])
-        self.redis = self.cluster.spawn(
-            "redis-server", "--port", 0, "--dir", self.data, "--unixsocket",
-            self.data / "socket", "--appendonly", "yes", "--save", "")
-        self.cluster.wait((self.data / "socket").exists, "Redis", 20)
+        self.redis = start_redis(self.cluster, self.data)
         self.benchmark("set", 2 * KEYS)
 
     def stop(self):
