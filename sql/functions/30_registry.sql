@@ -194,6 +194,8 @@ begin
 	where e.retention_ms <> (apps ->> 'event_retention_ms')::bigint;
 	update chimp.cache_store s set max_bytes = (apps ->> 'cache_max_bytes')::bigint
 	where s.max_bytes <> (apps ->> 'cache_max_bytes')::bigint;
+	update chimp.telemetry_store s set retention_ms = (apps ->> 'telemetry_retention_ms')::bigint
+	where s.retention_ms <> (apps ->> 'telemetry_retention_ms')::bigint;
 	perform chimp.registry_sweep();
 	perform pg_notify('chimp_control', 'registry');
 	perform pg_notify('chimp_control', 'schedules');

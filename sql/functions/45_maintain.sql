@@ -205,11 +205,13 @@ begin
 	entries := chimp.remove_expired('chimp.kv_entry', max_rows / 10)
 		+ chimp.remove_expired('chimp.lock_entry', max_rows / 10)
 		+ chimp.remove_expired('chimp.cache_entry', max_rows / 10) + chimp.cache_evict(max_rows / 10)
-		+ chimp.stream_retain(max_rows / 10);
+		+ chimp.stream_retain(max_rows / 10) + chimp.telemetry_retain(max_rows / 10);
+	-- A whole step of them: there are more.
+	entries := entries + chimp.counters_fold(max_rows / 2) / (max_rows / 2);
 	return chimp.retain(max_rows / 5) >= max_rows / 10 or firings > 0 or runs > 0 or entries > 0;
 end $$;
 comment on function chimp.maintain(int) is
-	'A step of maintenance, bounded by max_rows: counts of done jobs, retention of jobs, firings and runs of workflows, removal of key-value entries and locks that have expired, the size of the cache, and the retention of streams. True: there is more to do. False too when another process is at it.';
+	'A step of maintenance, bounded by max_rows: counts of done jobs, retention of jobs, firings and runs of workflows, removal of key-value entries and locks that have expired, the size of the cache, the retention of streams, logs and metrics, and the values of counters. True: there is more to do. False too when another process is at it.';
 
 create or replace function chimp.count_open(max_rows int default 50000) returns boolean
 language plpgsql as $$

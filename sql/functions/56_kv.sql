@@ -24,18 +24,23 @@ $$;
 comment on function chimp.ttl_end(text, interval) is
 	'When what is written now ends, NULL if never; 22023: its name is empty or longer than 1024 bytes, or the ttl not above 0.';
 
-create or replace function chimp.remove_expired(entries regclass, max_rows int) returns int
+create or replace function chimp.remove_old(entries regclass, instant name, until timestamptz, max_rows int) returns int
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	n int;
 begin
 	execute format('delete from %1$s e where e.ctid = any (array(select o.ctid from %1$s o'
-		' where o.expires_at <= now() order by o.expires_at limit $1 for update skip locked))', entries)
-	using max_rows;
+		' where o.%2$I <= $1 order by o.%2$I limit $2 for update skip locked))', entries, instant)
+	using until, max_rows;
 	get diagnostics n = row_count;
 	return n;
 end $$;
+comment on function chimp.remove_old(regclass, name, timestamptz, int) is
+	'Remove up to so many rows of a table whose column `instant` is not behind `until`, and that nobody is at; how many.';
+
+create or replace function chimp.remove_expired(entries regclass, max_rows int) returns int
+language sql as $$ select chimp.remove_old(entries, 'expires_at', now(), max_rows) $$;
 comment on function chimp.remove_expired(regclass, int) is
 	'Remove up to so many rows of a table whose expires_at has passed, and that nobody is at; how many.';
 

@@ -307,7 +307,8 @@ START_TEST(apps_json_is_what_register_apps_takes)
 	    "{\"name\":\"two\",\"actions\":[],\"routes\":[],\"queues\":[],"
 	    "\"subscriptions\":[],\"schedules\":[],\"workflows\":[]}],"
 	    "\"event_retention_ms\":604800000,"
-	    "\"cache_max_bytes\":67108864}";
+	    "\"cache_max_bytes\":67108864,"
+	    "\"telemetry_retention_ms\":604800000}";
 	struct conf *conf = parse(full);
 	char *json = conf_apps_json(conf);
 

@@ -56,6 +56,7 @@ struct conf_database {
 	int64_t statement_timeout_ms; /* for every connection; 0 = none */
 	int64_t start_timeout_ms;     /* for the first connection */
 	int64_t cache_max_bytes;      /* of chimp.cache_set's values */
+	int64_t telemetry_retention_ms;
 	int64_t max_connections;      /* embedded: of PostgreSQL */
 	int64_t shared_buffers_bytes; /* embedded */
 	struct conf_strings settings; /* embedded: more "name=value" */

@@ -246,9 +246,12 @@ conf_apps_json(const struct conf *conf)
 			      "subscriptions", subscriptions(app), "schedules",
 			      schedules(app), "workflows", workflows(app)));
 	}
-	root = json_pack("{s:o, s:I, s:I}", "apps", apps, "event_retention_ms",
+	root = json_pack("{s:o, s:I, s:I, s:I}", "apps", apps,
+	    "event_retention_ms",
 	    (json_int_t)conf->subscriber.event_retention_ms, "cache_max_bytes",
-	    (json_int_t)conf->database.cache_max_bytes);
+	    (json_int_t)conf->database.cache_max_bytes,
+	    "telemetry_retention_ms",
+	    (json_int_t)conf->database.telemetry_retention_ms);
 	text = json_dumps(root, JSON_COMPACT);
 	json_decref(root);
 	if (text == NULL)

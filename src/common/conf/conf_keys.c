@@ -84,6 +84,11 @@ static const struct conf_key database_keys[] = {
 	{ "cache_max", CONF_SIZE, AT(conf_database, cache_max_bytes),
 	  .def = "64MiB", .min = 1 * MIB, .max = 1024 * GIB,
 	  .help = "about so much chimp.cache_set keeps, in this database" },
+	{ "telemetry_retention", CONF_DURATION,
+	  AT(conf_database, telemetry_retention_ms),
+	  .def = "168h", .min = MINUTE, .max = 3660 * DAY,
+	  .help = "what chimp.log and chimp.metric record is kept so long, in "
+		  "this database" },
 	{ "max_connections", CONF_INT, AT(conf_database, max_connections),
 	  .def = "200", .min = 10, .max = 10000,
 	  .flags = CONF_FIXED,

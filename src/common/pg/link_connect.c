@@ -52,11 +52,24 @@ pg_link_settle(struct pg_link *link)
 
 /* --- connecting --- */
 
+/* What a handler has logged by chimp.log. */
+static void
+pg_link_on_log(const char *message, const char *level_name)
+{
+	enum log_level level = LOG_LEVEL_INFO;
+
+	if (level_name != NULL)
+		log_level_parse(level_name, &level);
+	log_at(level, "%s", message);
+}
+
 static void
 pg_link_on_notice(void *arg, const PGresult *res)
 {
 	struct pg_link *link = arg;
 	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	const char *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
 	const char *severity =
 	    PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
 
@@ -64,11 +77,14 @@ pg_link_on_notice(void *arg, const PGresult *res)
 	if (text != NULL && severity != NULL && strcmp(severity, "FATAL") == 0)
 		snprintf(link->pipeline.fault, sizeof(link->pipeline.fault),
 		    "%s", text);
+	if (text != NULL && sqlstate != NULL &&
+	    strcmp(sqlstate, "CHP03") == 0) {
+		pg_link_on_log(text, detail);
+		return;
+	}
 	if (link->opts.on_notice != NULL && text != NULL)
-		link->opts.on_notice(link,
-		    PQresultErrorField(res, PG_DIAG_SQLSTATE), text,
-		    PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL),
-		    link->opts.arg);
+		link->opts.on_notice(
+		    link, sqlstate, text, detail, link->opts.arg);
 	log_debug("postgres: %s: %s", severity != NULL ? severity : "notice",
 	    text != NULL ? text : "");
 }
