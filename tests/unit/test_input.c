@@ -6,6 +6,7 @@
 #include "common/base/strbuf.h"
 #include "roles/http/args.h"
 #include "roles/http/input.h"
+#include "roles/http/parts.h"
 #include "roles/http/problem.h"
 #include "roles/http/span.h"
 
@@ -230,6 +231,34 @@ START_TEST(a_problem_is_json_whatever_the_texts_are)
 }
 END_TEST
 
+START_TEST(parts_are_kept_apart)
+{
+	static const char text[] = " {\"id\": 1.0, \"a\": \"\\u00e9\"} ";
+	struct strbuf out = STRBUF_EMPTY;
+	struct err err = {"", ""};
+	struct input input;
+
+	input_init(&input);
+	parts_json("{}", &input, &out);
+	ck_assert_str_eq(out.data, "{\"collection\":{},\"body\":null,"
+				   "\"path\":{},\"query\":[]}");
+	strbuf_done(&out);
+	ck_assert_int_eq(input_body(&input, text, strlen(text), &err), 0);
+	ck_assert_int_eq(input_form(&input, INPUT_QUERY,
+			     "a=%22&id=2&a=", strlen("a=%22&id=2&a="), &err),
+	    0);
+	input_param(&input, "id", "x/\"", 3);
+	parts_json("{\"name\":\"c\"}", &input, &out);
+	ck_assert_str_eq(out.data,
+	    "{\"collection\":{\"name\":\"c\"},"
+	    "\"body\":{\"id\": 1.0, \"a\": \"\\u00e9\"},"
+	    "\"path\":{\"id\":\"x/\\\"\"},"
+	    "\"query\":[[\"a\",\"\\\"\"],[\"id\",\"2\"],[\"a\",\"\"]]}");
+	strbuf_done(&out);
+	input_done(&input);
+}
+END_TEST
+
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
 int
@@ -250,6 +279,7 @@ main(void)
 	tcase_add_loop_test(tc, an_sqlstate_has_a_status_and_keeps_its_secrets,
 	    0, COUNT(states));
 	tcase_add_test(tc, a_problem_is_json_whatever_the_texts_are);
+	tcase_add_test(tc, parts_are_kept_apart);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);

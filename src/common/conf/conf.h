@@ -182,6 +182,16 @@ struct conf_route {
 	struct conf_rate rate; /* of starts, all nodes */
 	char *rate_by;         /* "address" "header:NAME" "arg:NAME" */
 	char *idempotency;     /* "optional" "required" "off" */
+	char *collection;      /* that it serves: settings as JSON; else NULL */
+};
+
+/* Documents that are served: chimp.collection_insert and others. */
+struct conf_collection { /* collection "name" { ... } */
+	char *name;
+	char *path;                   /* "/a/b" */
+	struct conf_strings filters;  /* dotted paths: query parameters */
+	struct conf_strings writable; /* members, or only "*"; none: readonly */
+	char *at;                     /* "FILE:LINE" */
 };
 
 /* Files that are answered where no route is. */
@@ -294,6 +304,8 @@ struct conf_app {
 	size_t n_routes;
 	struct conf_static *statics;
 	size_t n_statics;
+	struct conf_collection *collections;
+	size_t n_collections;
 	struct conf_queue *queues;
 	size_t n_queues;
 	struct conf_subscription *subscriptions;
@@ -381,6 +393,14 @@ const struct conf_strings *conf_listen(const struct conf *conf);
  * differs is warned about.
  */
 void conf_keep_fixed(struct conf *next, const struct conf *now);
+
+/* The most that a collection stands for. */
+enum { CONF_COLLECTION_ROUTES = 5 };
+
+/* The routes that serve a collection, and how many there are: those that write
+ * only if something is writable. Their texts lie in the arena. */
+size_t conf_collection_routes(const struct conf_collection *collection,
+    struct arena *arena, struct conf_route routes[CONF_COLLECTION_ROUTES]);
 
 /* Where the embedded PostgreSQL's socket lies: DATA_DIR + ".sock". */
 char *conf_embedded_socket_dir(const struct conf *conf);

@@ -24,15 +24,30 @@ actions(const struct conf_app *app)
 	return array;
 }
 
+static void
+add_route(json_t *array, const struct conf_route *route)
+{
+	json_array_append_new(
+	    array, json_pack("{s:s, s:s}", "pattern", route->pattern, "sql",
+		       route->handler.sql));
+}
+
+/* Its own, and those of its collections. */
 static json_t *
-routes(const struct conf_app *app)
+routes(const struct conf_app *app, struct arena *arena)
 {
 	json_t *array = json_array();
+	struct conf_route made[CONF_COLLECTION_ROUTES];
 
 	for (size_t i = 0; i < app->n_routes; i++)
-		json_array_append_new(array,
-		    json_pack("{s:s, s:s}", "pattern", app->routes[i].pattern,
-			"sql", app->routes[i].handler.sql));
+		add_route(array, &app->routes[i]);
+	for (size_t i = 0; i < app->n_collections; i++) {
+		size_t n =
+		    conf_collection_routes(&app->collections[i], arena, made);
+
+		for (size_t j = 0; j < n; j++)
+			add_route(array, &made[j]);
+	}
 	return array;
 }
 
@@ -239,12 +254,12 @@ conf_apps_json(const struct conf *conf)
 	for (size_t i = 0; i < conf->n_apps; i++) {
 		const struct conf_app *app = &conf->apps[i];
 
-		json_array_append_new(
-		    apps, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}",
-			      "name", app->name, "actions", actions(app),
-			      "routes", routes(app), "queues", queues(app),
-			      "subscriptions", subscriptions(app), "schedules",
-			      schedules(app), "workflows", workflows(app)));
+		json_array_append_new(apps,
+		    json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+			app->name, "actions", actions(app), "routes",
+			routes(app, conf->arena), "queues", queues(app),
+			"subscriptions", subscriptions(app), "schedules",
+			schedules(app), "workflows", workflows(app)));
 	}
 	root = json_pack("{s:o, s:I, s:I, s:I}", "apps", apps,
 	    "event_retention_ms",

@@ -317,7 +317,8 @@ conf_check(struct conf_draft *d, struct err *err)
 	for (size_t i = 0; i < d->conf->n_apps; i++)
 		if (check_app(d, &d->conf->apps[i], err) < 0)
 			return -1;
-	if (conf_check_routes(d, err) < 0 || conf_check_handlers(d, err) < 0 ||
+	if (conf_check_collections(d, err) < 0 ||
+	    conf_check_routes(d, err) < 0 || conf_check_handlers(d, err) < 0 ||
 	    conf_check_workflows(d, err) < 0 ||
 	    conf_check_statics(d, err) < 0 || conf_check_cors(d, err) < 0)
 		return -1;

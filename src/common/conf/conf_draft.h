@@ -28,6 +28,7 @@ int conf_build(struct conf_draft *draft, struct arena *arena,
 int conf_check(struct conf_draft *draft, struct err *err);
 int conf_check_database(struct conf_draft *draft, struct err *err);
 int conf_check_routes(struct conf_draft *draft, struct err *err);
+int conf_check_collections(const struct conf_draft *draft, struct err *err);
 int conf_check_handlers(struct conf_draft *draft, struct err *err);
 int conf_check_workflows(struct conf_draft *draft, struct err *err);
 int conf_check_tls(struct conf_draft *draft, struct err *err);

@@ -72,7 +72,7 @@ struct conf_section {
 extern const struct conf_section conf_root;
 
 /* Of struct conf_app. */
-#define CONF_APP_SECTIONS 7
+#define CONF_APP_SECTIONS 8
 extern const struct conf_section conf_app_sections[CONF_APP_SECTIONS];
 
 /* Members by the tables: conf_field.c. */

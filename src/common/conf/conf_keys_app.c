@@ -12,6 +12,7 @@
 static_assert(offsetof(struct conf_action, name) == 0, "title");
 static_assert(offsetof(struct conf_route, pattern) == 0, "title");
 static_assert(offsetof(struct conf_static, prefix) == 0, "title");
+static_assert(offsetof(struct conf_collection, name) == 0, "title");
 static_assert(offsetof(struct conf_queue, name) == 0, "title");
 static_assert(offsetof(struct conf_subscription, name) == 0, "title");
 static_assert(offsetof(struct conf_schedule, name) == 0, "title");
@@ -98,6 +99,20 @@ static const struct conf_key static_keys[] = {
 	{ "max_age", CONF_DURATION, AT(conf_static, max_age_ms),
 	  .def = "0s", .min = 0, .max = 3660 * DAY,
 	  .help = "caches may use a file so long without asking" },
+};
+
+static const struct conf_key collection_keys[] = {
+	{ "path", CONF_STRING, AT(conf_collection, path),
+	  .help = "where it is served, \"/api/reports\"" },
+	{ "filters", CONF_STRINGS, AT(conf_collection, filters), .max = 100,
+	  .help = "dotted paths in documents that a list may be asked for by "
+		  "query parameters" },
+	{ "writable", CONF_STRINGS, AT(conf_collection, writable),
+	  .max = 1000,
+	  .help = "members that clients may write; {\"*\"} = any, {} = they "
+		  "can only read" },
+	{ "at", CONF_STRING, AT(conf_collection, at),
+	  .flags = CONF_INTERNAL },
 };
 
 static const struct conf_key queue_keys[] = {
@@ -304,6 +319,8 @@ const struct conf_section conf_app_sections[CONF_APP_SECTIONS] = {
 	MANY("action", conf_action, conf_app, actions, action_keys, NULL, 0),
 	MANY("route", conf_route, conf_app, routes, route_keys, NULL, 0),
 	MANY("static", conf_static, conf_app, statics, static_keys, NULL, 0),
+	MANY("collection", conf_collection, conf_app, collections,
+	    collection_keys, NULL, 0),
 	MANY("queue", conf_queue, conf_app, queues, queue_keys, NULL, 0),
 	MANY("subscription", conf_subscription, conf_app, subscriptions,
 	    subscription_keys, NULL, 0),

@@ -43,6 +43,9 @@ complete_app(const struct conf_draft *draft, struct conf_app *app)
 		app->actions[i].at = place(draft, &app->actions[i], "args");
 	for (size_t i = 0; i < app->n_routes; i++)
 		app->routes[i].at = place(draft, &app->routes[i], "args");
+	for (size_t i = 0; i < app->n_collections; i++)
+		app->collections[i].at =
+		    place(draft, &app->collections[i], "path");
 	for (size_t i = 0; i < app->n_schedules; i++)
 		app->schedules[i].at =
 		    place(draft, &app->schedules[i], "schedule");

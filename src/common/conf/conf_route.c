@@ -1,5 +1,6 @@
 /*
- * Routes: "METHOD /path/{param}", and no two of the same shape.
+ * Routes: "METHOD /path/{param}", and no two of the same shape, those of
+ * collections included.
  */
 #include "common/conf/conf_draft.h"
 #include "common/base/err.h"
@@ -116,32 +117,89 @@ conf_route_shape(const char *pattern, char *shape, struct err *err)
 
 struct shape {
 	char *text;
-	const struct conf_route *route;
+	const char *pattern;
+	const void *base; /* the route, or the collection that it serves */
+	bool collection;
 };
 
 static int
-check_route(const struct conf_draft *d, const struct conf_route *route,
-    struct shape *shapes, size_t *n, struct err *err)
+refuse(const struct conf_draft *d, const struct shape *s, struct err *err,
+    const char *reason)
 {
-	struct shape *s = &shapes[*n];
+	if (!s->collection)
+		return conf_draft_err(d, s->base, NULL, err, "%s", reason);
+	return conf_draft_err(
+	    d, s->base, "path", err, "\"%s\": %s", s->pattern, reason);
+}
+
+static int
+check_unique(const struct conf_draft *d, const struct shape *shapes, size_t n,
+    struct err *err)
+{
+	const struct shape *s = &shapes[n];
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(shapes[i].text, s->text) == 0) {
+			char *reason = mem_printf(
+			    "matches the same requests as \"%s\" at %s",
+			    shapes[i].pattern,
+			    conf_draft_node(d, shapes[i].base)->where);
+
+			refuse(d, s, err, reason);
+			mem_free(&reason);
+			return -1;
+		}
+	return 0;
+}
+
+/* The one behind the n that are there. */
+static int
+check_route(
+    const struct conf_draft *d, struct shape *shapes, size_t n, struct err *err)
+{
+	struct shape *s = &shapes[n];
 	struct err reason = {"", ""};
 
-	s->route = route;
-	s->text = arena_alloc(d->conf->arena, strlen(route->pattern) + 3);
-	if (conf_route_shape(route->pattern, s->text, &reason) < 0) {
-		conf_draft_err(d, route, NULL, err, "%s", reason.message);
+	s->text = arena_alloc(d->conf->arena, strlen(s->pattern) + 3);
+	if (conf_route_shape(s->pattern, s->text, &reason) < 0) {
+		refuse(d, s, err, reason.message);
 		return err_hint(err, "%s", reason.hint);
 	}
 	if (is_one_of(built_in, s->text, strlen(s->text)))
-		return conf_draft_err(
-		    d, route, NULL, err, "chimpd answers this itself");
-	for (size_t i = 0; i < *n; i++)
-		if (strcmp(shapes[i].text, s->text) == 0)
-			return conf_draft_err(d, route, NULL, err,
-			    "matches the same requests as \"%s\" at %s",
-			    shapes[i].route->pattern,
-			    conf_draft_node(d, shapes[i].route)->where);
-	(*n)++;
+		return refuse(d, s, err, "chimpd answers this itself");
+	return check_unique(d, shapes, n, err);
+}
+
+static int
+check_collection(const struct conf_draft *d, const struct conf_collection *c,
+    struct shape *shapes, size_t *n, struct err *err)
+{
+	struct conf_route routes[CONF_COLLECTION_ROUTES];
+	size_t made = conf_collection_routes(c, d->conf->arena, routes);
+
+	for (size_t i = 0; i < made; i++) {
+		shapes[*n] = (struct shape){NULL, routes[i].pattern, c, true};
+		if (check_route(d, shapes, (*n)++, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+check_app(const struct conf_draft *d, const struct conf_app *app,
+    struct shape *shapes, size_t *n, struct err *err)
+{
+	for (size_t i = 0; i < app->n_routes; i++) {
+		const struct conf_route *route = &app->routes[i];
+
+		shapes[*n] = (struct shape){NULL, route->pattern, route, false};
+		if (check_route(d, shapes, (*n)++, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < app->n_collections; i++)
+		if (check_collection(d, &app->collections[i], shapes, n, err) <
+		    0)
+			return -1;
 	return 0;
 }
 
@@ -153,13 +211,12 @@ conf_check_routes(struct conf_draft *d, struct err *err)
 	size_t n = 0;
 
 	for (size_t a = 0; a < conf->n_apps; a++)
-		n += conf->apps[a].n_routes;
+		n += conf->apps[a].n_routes +
+		     conf->apps[a].n_collections * CONF_COLLECTION_ROUTES;
 	shapes = arena_alloc(conf->arena, n * sizeof(*shapes));
 	n = 0;
 	for (size_t a = 0; a < conf->n_apps; a++)
-		for (size_t i = 0; i < conf->apps[a].n_routes; i++)
-			if (check_route(d, &conf->apps[a].routes[i], shapes, &n,
-				err) < 0)
-				return -1;
+		if (check_app(d, &conf->apps[a], shapes, &n, err) < 0)
+			return -1;
 	return 0;
 }

@@ -37,6 +37,7 @@ endpoint_init(
 	e->readonly = route->readonly;
 	e->raw = strcmp(route->body, "raw") == 0;
 	e->etag = route->etag;
+	e->collection = route->collection;
 	if (route->args[0] != '\0') {
 		e->args = args_parse(route->args, err);
 		if (e->args == NULL)
@@ -58,6 +59,26 @@ endpoints_add(struct endpoints *all, const struct conf_app *app,
 	    router_add(all->router, e->pattern, e, err) == 0)
 		return 0;
 	return err_prefix(err, "%s: app \"%s\"", route->at, app->name);
+}
+
+static int
+endpoints_add_app(struct endpoints *all, const struct conf_app *app,
+    struct arena *arena, struct err *err)
+{
+	struct conf_route made[CONF_COLLECTION_ROUTES];
+
+	for (size_t i = 0; i < app->n_routes; i++)
+		if (endpoints_add(all, app, &app->routes[i], err) != 0)
+			return -1;
+	for (size_t i = 0; i < app->n_collections; i++) {
+		size_t n =
+		    conf_collection_routes(&app->collections[i], arena, made);
+
+		for (size_t j = 0; j < n; j++)
+			if (endpoints_add(all, app, &made[j], err) != 0)
+				return -1;
+	}
+	return 0;
 }
 
 static void
@@ -95,7 +116,8 @@ endpoints_new(const struct conf *conf, struct err *err)
 	size_t n = ENDPOINT_BUILT_IN;
 
 	for (size_t i = 0; i < conf->n_apps; i++)
-		n += conf->apps[i].n_routes + conf->apps[i].n_statics;
+		n += conf->apps[i].n_routes + conf->apps[i].n_statics +
+		     conf->apps[i].n_collections * CONF_COLLECTION_ROUTES;
 	all->items = mem_zalloc(n * sizeof(*all->items));
 	all->router = router_new();
 	all->unmatched.pattern = "";
@@ -104,10 +126,8 @@ endpoints_new(const struct conf *conf, struct err *err)
 		const struct conf_app *app = &conf->apps[i];
 
 		endpoints_add_statics(all, app);
-		for (size_t j = 0; j < app->n_routes && all != NULL; j++) {
-			if (endpoints_add(all, app, &app->routes[j], err) != 0)
-				endpoints_free(&all);
-		}
+		if (endpoints_add_app(all, app, conf->arena, err) != 0)
+			endpoints_free(&all);
 	}
 	return all;
 }

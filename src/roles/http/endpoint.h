@@ -35,6 +35,8 @@ struct endpoint {
 	bool readonly;
 	struct limits limits;
 	bool raw;                        /* body = "raw" */
+	const char *collection;          /* that it serves, JSON; else NULL. Its
+					  * handler gets the input in parts */
 	bool etag;                       /* its answers have one, if readonly */
 	const struct conf_static *files; /* the pattern is the prefix */
 	int status;                      /* of a success with a result */

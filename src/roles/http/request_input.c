@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "roles/http/parts.h"
 #include "roles/http/raw.h"
 
 enum request_type { REQUEST_JSON, REQUEST_FORM, REQUEST_OTHER };
@@ -80,13 +81,13 @@ request_body(struct request *r)
 			return request_fail(r, 400, r->err.message);
 		return 0;
 	case REQUEST_FORM:
-		return request_form(r, body);
+		if (r->conn->endpoint->collection == NULL)
+			return request_form(r, body);
+		break;
 	case REQUEST_OTHER:
-		return request_fail(r, 415,
-		    "send the body as "
-		    "application/json");
+		break;
 	}
-	abort();
+	return request_fail(r, 415, "send the body as application/json");
 }
 
 /* --- all of it --- */
@@ -111,8 +112,14 @@ request_collect(struct request *r)
 int
 request_gather(struct request *r)
 {
+	const char *collection = r->conn->endpoint->collection;
+
 	if (request_collect(r) != 0)
 		return -1;
+	if (collection != NULL) {
+		parts_json(collection, &r->input, &r->args);
+		return 0;
+	}
 	if (args_apply(
 		r->conn->endpoint->args, &r->input, &r->args, &r->violations))
 		return 0;
