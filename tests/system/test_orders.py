@@ -250,3 +250,43 @@ def test_order_and_its_event_commit_together(orders):
     assert orders.database.value(
         "select count(*) from chimp.events e where not exists"
         " (select from orders.orders o where o.id = (e.payload ->> 'id')::bigint)") == 0
+
+
+# --- quality reports -------------------------------------------------------------------
+
+REPORTS = "/api/quality_reports"
+
+
+def test_quality_reports_are_kept_and_found_by_order_and_reviewer(orders):
+    made = [orders.http.post(REPORTS, {"orderId": order, "reviewer": reviewer, "score": 8, "photos": [{"n": 1}]})
+            for order, reviewer in ((901, "lin"), (901, "mo"), (902, "lin"))]
+    assert [a.status for a in made] == [201] * 3
+    first = made[0]
+    assert first.headers["Location"] == f"{REPORTS}/{first.json['id']}"
+    assert orders.http.get(first.headers["Location"]).json == first.json
+
+    def found(query):
+        return {d["id"] for d in orders.http.get(f"{REPORTS}?{query}").json["items"]}
+
+    one, two, three = (a.json["id"] for a in made)
+    assert found("orderId=901") == {one, two}
+    assert found("reviewer=lin") == {one, three}
+    assert found("orderId=901&reviewer=lin") == {one}
+    assert orders.http.get(f"{REPORTS}?score=8").status == 400
+
+
+def test_a_quality_report_is_changed_by_who_has_read_it_last(orders):
+    made = orders.http.post(REPORTS, {"orderId": 903})
+    where, tag = made.headers["Location"], {"If-Match": made.headers["ETag"]}
+    changed = orders.http.request("PATCH", where, {"score": 3}, tag)
+    assert (changed.status, changed.json) == (200, made.json | {"score": 3})
+    assert orders.http.request("PATCH", where, {"score": 4}, tag).status == 412
+    assert orders.http.request("PUT", where, {"score": 4}).status == 405
+    assert orders.http.request("DELETE", where, headers=tag).status == 412
+    assert orders.http.request("DELETE", where).status == 204
+    assert orders.http.get(where).status == 404
+
+
+def test_the_filters_of_quality_reports_have_indexes(orders):
+    assert orders.database.value(
+        "select indexes from chimp.collection_list() where name = 'quality_reports'") == ["orderId", "reviewer"]

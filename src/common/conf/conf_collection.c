@@ -93,17 +93,16 @@ conf_collection_routes(const struct conf_collection *c, struct arena *arena,
 
 /* "/a/b": as a route's, without parameters. */
 static bool
-is_path(const char *path, struct arena *arena)
+is_path(const struct conf_collection *c, struct arena *arena)
 {
-	const struct conf_collection c = {.path = (char *)(uintptr_t)path};
-	char *route = pattern(&c, "GET", "", arena);
+	char *route = pattern(c, "GET", "", arena);
 	char *shape = arena_strdup(arena, route);
 	size_t segments = 0;
 	struct err reason;
 
-	for (const char *p = path; *p != '\0'; p++)
+	for (const char *p = c->path; *p != '\0'; p++)
 		segments += *p == '/';
-	return strcmp(path, "/") != 0 && strchr(path, '{') == NULL &&
+	return strcmp(c->path, "/") != 0 && strchr(c->path, '{') == NULL &&
 	       segments <= SEGMENTS_MAX &&
 	       conf_route_shape(route, shape, &reason) == 0;
 }
@@ -115,7 +114,7 @@ check_path(const struct conf_draft *d, const struct conf_collection *c,
 	if (*c->path == '\0')
 		return conf_draft_err(d, c, "path", err,
 		    "must be given: where it is served, like \"/api/reports\"");
-	if (!is_path(c->path, d->conf->arena))
+	if (!is_path(c, d->conf->arena))
 		return conf_draft_err(d, c, "path", err,
 		    "must be a path like \"/api/reports\", without parameters "
 		    "and without a slash at its end, not \"%s\"",
