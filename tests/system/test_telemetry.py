@@ -113,7 +113,7 @@ def test_what_handlers_log_and_measure(start, app, database):
 
     # A job's: its rows go with what it wrote, the line in the log stays.
     job = database.value("select chimp.enqueue('work', %s)",
-                         '{"level": "error", "message": "a\nb", "attrs": {}, "metric": 1, "fails": 1}')
+                         '{"level": "error", "message": "a\\nb", "attrs": {}, "metric": 1, "fails": 1}')
     said(node, f'error worker/default/0: a b (job {job} of work)')
     until(lambda: database.value("select state from chimp.jobs where id = %s", job) == "dead", "it fails")
     assert len(logs(database)) == 1 == database.value("select count(*) from chimp.metric_samples")
