@@ -12,21 +12,47 @@ language sql immutable parallel safe as $$ select hashtextextended('chimp.stream
 comment on function chimp.stream_commits() is
 	'The advisory lock of entries that are being committed.';
 
-create or replace function chimp.stream_commit() returns trigger
+create or replace function chimp.stream_overtaken(stream text, at bigint, mine xid8) returns boolean
 language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan as $$
+set enable_seqscan = off as $$
 begin
-	-- By a transaction's first entry, the smallest, for all of them. An older
-	-- snapshot than now would not show what others have committed.
-	if coalesce(current_setting('chimp.stream_late', true), '') = '' then
-		perform pg_advisory_xact_lock_shared(chimp.stream_commits());
-		perform set_config('chimp.stream_late', (
-			current_setting('transaction_isolation') in ('repeatable read', 'serializable')
-			or exists (select from chimp.stream_entry e where e.position > new.position and e.xid <> new.xid)
-			or exists (select from chimp.stream s where s.trimmed > new.position))::text, true);
+	-- An older snapshot than now would not show what others have committed.
+	return current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+		or exists (select from chimp.stream_entry e where e.stream = $1 and e.position > $2 and e.xid <> $3)
+		or exists (select from chimp.stream s where s.name = $1 and s.trimmed > $2);
+end $$;
+comment on function chimp.stream_overtaken(text, bigint, xid8) is
+	'Was an entry behind this position, of another transaction, committed to the stream? True if that cannot be seen.';
+
+create or replace function chimp.stream_redraw(stream text, at bigint) returns void
+language plpgsql
+set enable_seqscan = off as $$
+begin
+	update chimp.stream_entry e set position = nextval('chimp.stream_position') where e.stream = $1 and e.position = $2;
+end $$;
+comment on function chimp.stream_redraw(text, bigint) is 'Move an entry behind all others.';
+
+create or replace function chimp.stream_commit() returns trigger
+language plpgsql as $$
+declare
+	-- Of this transaction: streams whose entries keep their positions, or
+	-- 'late' once some do not, so that they stay in the order they came in.
+	kept text := current_setting('chimp.stream_kept', true);
+begin
+	if coalesce(kept, '') = '' then
+		if pg_advisory_xact_lock_shared(chimp.stream_commits()) is not null
+				and pg_sequence_last_value('chimp.stream_position') = new.position then
+			return null;                     -- nobody has drawn a position since
+		end if;
+		kept := '[]';
 	end if;
-	if current_setting('chimp.stream_late') = 'true' then
-		update chimp.stream_entry e set position = nextval('chimp.stream_position') where e.position = new.position;
+	-- What holds for its first entry in a stream does for all.
+	if kept <> 'late' and not kept::jsonb ? new.stream then
+		kept := set_config('chimp.stream_kept', case when chimp.stream_overtaken(new.stream, new.position, new.xid)
+			then 'late' else (kept::jsonb || to_jsonb(new.stream))::text end, true);
+	end if;
+	if kept = 'late' then
+		perform chimp.stream_redraw(new.stream, new.position);
 	end if;
 	return null;
 end $$;
@@ -123,7 +149,7 @@ begin
 		select e.position, bool_and(e.created_at < too_old) over (order by e.position) as is_old
 		from chimp.stream_entry e where e.stream = $1 order by e.position limit step
 	), cut as (
-		delete from chimp.stream_entry e where e.position = any (array(
+		delete from chimp.stream_entry e where e.stream = $1 and e.position = any (array(
 			select o.position from oldest o where o.is_old or o.position <= upto))
 		returning e.position
 	)

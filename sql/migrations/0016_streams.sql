@@ -3,15 +3,15 @@
 
 create sequence chimp.stream_position;
 create table chimp.stream_entry (
-	position bigint primary key default nextval('chimp.stream_position'),
 	stream text collate "C" not null,
+	position bigint not null default nextval('chimp.stream_position'),
 	xid xid8 not null default pg_current_xact_id(),
 	event text not null,
 	payload jsonb not null,
-	created_at timestamptz not null default clock_timestamp()
+	created_at timestamptz not null default clock_timestamp(),
+	primary key (stream, position)
 );
 alter sequence chimp.stream_position owned by chimp.stream_entry.position;
-create index stream_entry_of on chimp.stream_entry (stream, position);
 comment on table chimp.stream_entry is 'Entries of all streams: users call chimp.stream_read.';
 
 -- functions/ has what it does.
@@ -27,5 +27,4 @@ create table chimp.stream (
 	trimmed bigint not null default 0,               -- entries up to this position may be gone
 	look_at timestamptz not null default clock_timestamp()   -- when to look what is too much
 );
-create index stream_trimmed on chimp.stream (trimmed);
 create index stream_look_at on chimp.stream (look_at) where max_rows is not null or max_age is not null;

@@ -72,6 +72,32 @@ def test_what_commits_late_comes_later(database, isolation):
     assert read(database) == [(others, 3), *got]
 
 
+def test_one_that_appends_to_several_streams_is_in_order_in_each(database):
+    slow = database.transaction()
+    append(slow, "1", "s"), append(slow, "1", "t"), append(slow, "1", "u")
+    [others] = appended(database, "0", stream="t")
+    append(slow, "2", "s"), append(slow, "2", "t"), append(slow, "2", "u")
+    later = [database.value("select chimp.stream_append('u', 'e', '0')")]
+    append(slow, "3", "u"), append(slow, "3", "s")
+    slow.commit()
+    got = {name: database.rows("select position, payload from chimp.stream_read(%s)", name) for name in "stu"}
+    assert [payload for _, payload in got["s"]] == [1, 2, 3]
+    assert got["t"][0] == (others, 0) and [payload for _, payload in got["t"]] == [0, 1, 2]
+    assert got["u"][0] == (later[0], 0) and [payload for _, payload in got["u"]] == [0, 1, 2, 3]
+
+
+def test_many_entries_of_one_transaction_in_many_streams(database, figure):
+    slow = database.transaction()
+    append(slow, "0", "s0")
+    appended(database)
+    rows(slow, "select chimp.stream_append('s' || n %% 100, 'e', to_jsonb(n)) from generate_series(1, %s) n", 20000)
+    started = time.monotonic()
+    slow.commit()
+    figure("commit of 20,000 entries in 100 streams", time.monotonic() - started, "s", 2)
+    assert [payload for _, payload in database.rows(
+        "select position, payload from chimp.stream_read('s0', max_rows => 1000)")] == list(range(0, 20001, 100))
+
+
 def test_nobody_waits_for_who_takes_long(database):
     slow = database.transaction()
     append(slow)
