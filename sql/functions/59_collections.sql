@@ -297,25 +297,28 @@ end $$;
 comment on function chimp.collection_update(text, jsonb, jsonb) is
 	'Set the members of patch in all documents that a filter matches, and leave their others; how many. 22023: no filter, a patch that is no object or has an id. 23505: what a unique index keeps.';
 
-create or replace function chimp.collection_replace(name text, id text, document jsonb) returns boolean
+drop function if exists chimp.collection_replace(text, text, jsonb);
+create or replace function chimp.collection_replace(name text, filter jsonb, document jsonb) returns bigint
 language plpgsql as $$
 declare
 	of constant int := chimp.collection_id(name);
-	n int := 0;
+	condition constant text := chimp.document_filter(filter);
+	n bigint := 0;
+	others bigint;
 begin
 	perform chimp.document_check(document, 'a document');
-	if document ->> 'id' <> id then
-		raise exception 'chimp.collection_replace: the id of a document stays' using errcode = '22023';
-	end if;
 	if of is not null then
-		execute format('update chimp.documents_%s set document = $2 where id = $1', of)
-		using id, document || jsonb_build_object('id', id);
-		get diagnostics n = row_count;
+		execute format('with replaced as (update chimp.documents_%s set document = $1 || jsonb_build_object(''id'', id)'
+			' where %s returning id) select count(*), count(*) filter (where id <> $1 ->> ''id'') from replaced', of, condition)
+		into n, others using document;
+		if others > 0 then
+			raise exception 'chimp.collection_replace: the id of a document stays' using errcode = '22023';
+		end if;
 	end if;
-	return n > 0;
+	return n;
 end $$;
-comment on function chimp.collection_replace(text, text, jsonb) is
-	'Put another document in the place of the one of an id; whether there was one. 22023: it is no object, or has another id. 23505: what a unique index keeps.';
+comment on function chimp.collection_replace(text, jsonb, jsonb) is
+	'Put another document in the place of each one that a filter matches, with the id that this has; how many. 22023: no filter, no object, or one with another id. 23505: what a unique index keeps.';
 
 create or replace function chimp.collection_delete(name text, filter jsonb) returns bigint
 language plpgsql as $$

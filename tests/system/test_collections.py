@@ -62,9 +62,11 @@ def test_documents_are_changed_and_deleted_and_counted(database):
     assert database.value("select chimp.collection_get('c', 'd8')") == {
         "id": "d8", "n": 8, "deep": {"a": 9}, "new": True}
     replace = "select chimp.collection_replace('c', %s, %s)"
-    assert database.value(replace, "d0", Json({"x": 1})) is True
+    assert database.value(replace, Json({"n": {"$lt": 2}}), Json({"x": 1})) == 2
     assert database.value("select chimp.collection_get('c', 'd0')") == {"id": "d0", "x": 1}
-    assert database.value(replace, "no", Json({"x": 1})) is False
+    assert database.value("select chimp.collection_get('c', 'd1')") == {"id": "d1", "x": 1}
+    assert database.value(replace, Json({"id": "d0"}), Json({"id": "d0", "x": 2})) == 1
+    assert database.value(replace, Json({"x": 5}), Json({"x": 1})) == 0
     delete = "select chimp.collection_delete(%s, %s)"
     assert database.value(delete, "c", Json({"new": True})) == 3
     assert database.value(delete, "c", Json({"new": True})) == 0
@@ -236,7 +238,7 @@ def test_other_bad_input_is_refused_with_the_reason(filled):
             ("select chimp.collection_insert('', '{}')", "a name has 1 to 255 bytes"),
             ("select chimp.collection_update('c', '{}', '{\"id\": \"9\"}')", "the id of a document stays"),
             ("select chimp.collection_update('c', '{}', '5')", "a patch is an object"),
-            ("select chimp.collection_replace('c', '1', '{\"id\": \"9\"}')", "the id of a document stays"),
+            ("select chimp.collection_replace('c', '{\"id\": \"1\"}', '{\"id\": \"9\"}')", "the id of a document stays"),
             ("select chimp.collection_find('c', '{}', 'id', 0)", "max_rows must be at least 1"),
             ("select chimp.collection_find('c', '{}', 'a..b')", "is no path"),
             ("select chimp.collection_index('c', '.')", "is no path")]:
