@@ -246,7 +246,7 @@ declare
 	condition text := chimp.document_filter(filter);
 	down constant boolean := starts_with(sort, '-');
 	path constant text := case when down then substr(sort, 2) else sort end;
-	at constant text := chimp.document_at(path);
+	at constant text := case when path = 'id' then 'id' else chimp.document_at(path) end;
 	dir constant text := case when down then ' desc' else '' end;
 	last jsonb;
 begin
