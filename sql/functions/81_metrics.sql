@@ -89,3 +89,24 @@ set jit = off as $$
 		offset 0) s
 $$;
 comment on function chimp.metrics_schedules(int) is 'For GET /metrics: the first max_rows schedules by name.';
+
+create or replace function chimp.metrics_state(max_rows int) returns text
+language sql stable
+set jit = off as $$
+	select concat(string_agg('chimpd_state_bytes{kind="' || b.kind || '"} ' || b.bytes, e'\n'), (
+		select string_agg(e'\nchimpd_state_value{counter="' || chimp.metric_label(c.name) || '"} ' || c.value, '')
+		from chimp.counters c where c.name in (
+			select o.name from chimp.counter_value o order by o.name limit max_rows)),
+		e'\nchimpd_metrics_left_out{kind="counter"} ',
+		greatest((select count(*) from chimp.counter_value) - max_rows, 0))
+	from (
+		select k.kind, sum(pg_total_relation_size(k.t)) as bytes from (
+			values ('kv', 'chimp.kv_entry'::regclass), ('cache', 'chimp.cache_entry'), ('streams', 'chimp.stream_entry'),
+				('counters', 'chimp.counter_value'), ('counters', 'chimp.counter_change'),
+				('logs', 'chimp.log_entry'), ('metrics', 'chimp.metric_sample')
+			union all
+			select 'collections', format('chimp.documents_%s', c.id)::regclass from chimp.collection c) k (kind, t)
+		group by k.kind) b
+$$;
+comment on function chimp.metrics_state(int) is
+	'For GET /metrics: bytes of state on disk by kind, and the first max_rows counters by name, once their first changes are folded.';

@@ -54,7 +54,7 @@ def value(text, metric, **labels):
     return match[0] if match else None
 
 
-PARTS = {"processes", "queues", "schedules", "subscriptions"}
+PARTS = {"processes", "queues", "schedules", "subscriptions", "state"}
 
 
 def incomplete(text):
@@ -176,7 +176,13 @@ def test_queues_subscriptions_and_schedules(start, app, database):
                 and value(text, "chimpd_schedule_lateness_seconds", schedule="often") is not None
                 and text)
 
+    database.rows("select chimp.counter_add('made \"twice\"', 1.5) from generate_series(1, 2)")
+    database.rows("select chimp.collection_insert('c', '{}'), chimp.kv_set('k', '1')")
+    until(lambda: database.value("select count(*) from chimp.counter_value"), "a worker has folded the counter")
     text = until(all_there, "all figures are there")
+    assert value(text, "chimpd_state_value", counter='made \\"twice\\"') == 3
+    assert value(text, "chimpd_state_bytes", kind="kv") > 0 == value(text, "chimpd_state_bytes", kind="collections") - (
+        database.value("select pg_total_relation_size('chimp.documents_1')"))
     promtool(text)
     assert value(text, "chimpd_queue_jobs", queue="waits", state="ready") == 1
     assert value(text, "chimpd_queue_jobs", queue="waits", state="scheduled") == 1

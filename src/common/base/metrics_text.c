@@ -26,7 +26,7 @@ static const struct metrics_family metrics_families[] = {
 	{ "chimpd_metrics_complete", METRICS_GAUGE,
 	  "Whether this part of the page was brought by the database in time." },
 	{ "chimpd_metrics_left_out", METRICS_GAUGE,
-	  "Queues, subscriptions and schedules beyond the first 1000 of each." },
+	  "Queues, subscriptions, schedules and counters beyond the first 1000." },
 
 	{ "chimpd_process_start_timestamp_seconds", METRICS_GAUGE,
 	  "When the process was born, since 1970." },
@@ -96,6 +96,11 @@ static const struct metrics_family metrics_families[] = {
 	  "Whether the schedule is paused." },
 	{ "chimpd_schedule_unreadable", METRICS_GAUGE,
 	  "Whether no cron process can read the schedule." },
+
+	{ "chimpd_state_value", METRICS_GAUGE,
+	  "Sums of chimp.counter_add." },
+	{ "chimpd_state_bytes", METRICS_GAUGE,
+	  "Bytes on disk of keys, caches, streams and so on, with indexes." },
 };
 /* clang-format on */
 

@@ -23,7 +23,7 @@ enum {
 	/* The last statement ends before the wait does. What comes behind it on
 	 * the control connection, leases and cancels, waits no longer. */
 	METRICS_MARGIN_MS = 100,
-	METRICS_PARTS = 4
+	METRICS_PARTS = 5
 };
 
 /* clang-format off */
@@ -43,6 +43,7 @@ static const struct metrics_part {
 	  "select chimp.metrics_schedules(1000)", 0 } },
 	{ "subscriptions", { "metrics_subscriptions",
 	  "select chimp.metrics_subscriptions(1000)", 0 } },
+	{ "state", { "metrics_state", "select chimp.metrics_state(1000)", 0 } },
 };
 /* clang-format on */
 
