@@ -2,6 +2,15 @@
 -- has expired is not there, from the very instant on (clock_timestamp(), also
 -- within a long transaction), and is removed some time later.
 
+create or replace function chimp.name_check(what text, name text) returns void
+language plpgsql immutable as $$
+begin
+	if octet_length(name) between 1 and 255 then
+		return;
+	end if;
+	raise exception '%: a name has 1 to 255 bytes, not %', what, coalesce(octet_length(name), 0) using errcode = '22023';
+end $$;
+
 -- Of keys, of the cache and of locks.
 create or replace function chimp.ttl_fail(name text, ttl interval) returns timestamptz
 language plpgsql as $$
@@ -23,6 +32,11 @@ language sql volatile as $$
 $$;
 comment on function chimp.ttl_end(text, interval) is
 	'When what is written now ends, NULL if never; 22023: its name is empty or longer than 1024 bytes, or the ttl not above 0.';
+
+create or replace function chimp.ttl_waited(ends timestamptz, ttl interval) returns boolean
+language sql volatile as $$ select clock_timestamp() > ends - ttl + interval '10 ms' $$;
+comment on function chimp.ttl_waited(timestamptz, interval) is
+	'Is `ends`, which ttl_end gave, too early, because its write had to wait for another?';
 
 create or replace function chimp.remove_old(entries regclass, instant name, until timestamptz, max_rows int) returns int
 language plpgsql
@@ -69,13 +83,24 @@ end $$;
 comment on function chimp.kv_get_many(text[]) is
 	'Those of these keys that have a value, in their order.';
 
+create or replace function chimp.kv_end_again(key text, ends timestamptz, ttl interval) returns void
+language sql as $$
+	update chimp.kv_entry e set expires_at = clock_timestamp() + ttl where e.key = $1 and e.expires_at = $2
+$$;
+comment on function chimp.kv_end_again(text, timestamptz, interval) is
+	'Count the ttl of a key that was just written anew, from now.';
+
 create or replace function chimp.kv_set(key text, value jsonb, ttl interval default null) returns void
 language plpgsql as $$
+declare
+	ends timestamptz := chimp.ttl_end($1, $3);
 begin
-	insert into chimp.kv_entry as e (key, value, expires_at)
-	values ($1, coalesce($2, 'null'), chimp.ttl_end($1, $3))
+	insert into chimp.kv_entry as e (key, value, expires_at) values ($1, coalesce($2, 'null'), ends)
 	on conflict on constraint kv_entry_pkey do update
 		set value = excluded.value, expires_at = excluded.expires_at;
+	if chimp.ttl_waited(ends, ttl) then
+		perform chimp.kv_end_again(key, ends, ttl);
+	end if;
 end $$;
 comment on function chimp.kv_set(text, jsonb, interval) is
 	'Set the value of a key, in place of what was there; it ends after ttl, or never. SQL NULL is JSON null. 22023: a key that is empty or longer than 1024 bytes, a ttl not above 0.';
@@ -95,10 +120,15 @@ create or replace function chimp.kv_expire(key text, ttl interval) returns boole
 language plpgsql as $$
 declare
 	ends timestamptz := chimp.ttl_end($1, $2);
+	done boolean;
 begin
 	update chimp.kv_entry e set expires_at = ends
 	where e.key = $1 and (e.expires_at is null or e.expires_at > clock_timestamp());
-	return found;
+	done := found;
+	if done and chimp.ttl_waited(ends, ttl) then
+		perform chimp.kv_end_again(key, ends, ttl);
+	end if;
+	return done;
 end $$;
 comment on function chimp.kv_expire(text, interval) is
 	'Let a key end after ttl from now, or never (NULL); whether it has a value. 22023 as kv_set.';
@@ -108,6 +138,7 @@ returns boolean
 language plpgsql as $$
 declare
 	ends timestamptz := chimp.ttl_end($1, $4);
+	done boolean;
 begin
 	if expected is not null then
 		update chimp.kv_entry e set value = coalesce($3, 'null'), expires_at = ends
@@ -118,7 +149,11 @@ begin
 			set value = excluded.value, expires_at = excluded.expires_at
 			where e.expires_at <= clock_timestamp();
 	end if;
-	return found;
+	done := found;
+	if done and chimp.ttl_waited(ends, ttl) then
+		perform chimp.kv_end_again(key, ends, ttl);
+	end if;
+	return done;
 end $$;
 comment on function chimp.kv_compare_and_set(text, jsonb, jsonb, interval) is
 	'kv_set if the key has the value expected, or none where that is NULL; whether it had. It waits for others that are at the key. 22023 as kv_set.';
@@ -133,13 +168,14 @@ end $$;
 create or replace function chimp.kv_increment(key text, by numeric default 1, ttl interval default null) returns numeric
 language plpgsql as $$
 declare
+	ends timestamptz := chimp.ttl_end($1, $3);
 	total numeric;
 begin
 	if coalesce(by, 'NaN') in ('NaN', 'Infinity', '-Infinity') then
 		raise exception 'chimp.kv_increment: cannot add % to "%"', coalesce(by::text, 'NULL'), key
 			using errcode = '22023';
 	end if;
-	insert into chimp.kv_entry as e (key, value, expires_at) values ($1, to_jsonb(by), chimp.ttl_end($1, $3))
+	insert into chimp.kv_entry as e (key, value, expires_at) values ($1, to_jsonb(by), ends)
 	on conflict on constraint kv_entry_pkey do update set
 		value = case
 			when e.expires_at <= clock_timestamp() then excluded.value
@@ -147,6 +183,9 @@ begin
 			else to_jsonb(e.value::numeric + by) end,
 		expires_at = case when e.expires_at <= clock_timestamp() then excluded.expires_at else e.expires_at end
 	returning e.value::numeric into total;
+	if chimp.ttl_waited(ends, ttl) then
+		perform chimp.kv_end_again(key, ends, ttl);    -- if it is the one that has begun
+	end if;
 	return total;
 end $$;
 comment on function chimp.kv_increment(text, numeric, interval) is

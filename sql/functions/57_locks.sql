@@ -30,12 +30,16 @@ comment on function chimp.lock(text, interval) is
 
 create or replace function chimp.lock_renew(name text, token bigint, ttl interval) returns boolean
 language plpgsql as $$
-declare
-	ends timestamptz := chimp.ttl_end($1, coalesce($3, '0'));
 begin
-	update chimp.lock_entry o set expires_at = ends
-	where o.name = $1 and o.token = $2 and o.expires_at > clock_timestamp();
-	return found;
+	perform chimp.ttl_end($1, coalesce($3, '0'));
+	-- First the row, which lock_check of another transaction may hold.
+	perform from chimp.lock_entry o
+	where o.name = $1 and o.token = $2 and o.expires_at > clock_timestamp() for update;
+	if not found then
+		return false;
+	end if;
+	update chimp.lock_entry o set expires_at = clock_timestamp() + ttl where o.name = $1 and o.token = $2;
+	return true;
 end $$;
 comment on function chimp.lock_renew(text, bigint, interval) is
 	'Hold a lock for ttl from now; false: it is not held with this token any more. 22023 as lock.';

@@ -10,7 +10,8 @@ begin
 	select o.value, o.used into e from chimp.cache_entry o
 	where o.key = $1 and (o.expires_at is null or o.expires_at > clock_timestamp());
 	-- Once in its round, and never by waiting for somebody.
-	if e.used = false and current_setting('transaction_read_only') = 'off' then
+	if e.used = false and current_setting('transaction_read_only') = 'off'
+			and current_setting('transaction_isolation') = 'read committed' then
 		update chimp.cache_entry o set used = true where o.ctid = any (array(
 			select i.ctid from chimp.cache_entry i where i.key = $1 for update skip locked));
 	end if;
@@ -23,14 +24,18 @@ create or replace function chimp.cache_set(key text, value jsonb, ttl interval d
 language plpgsql as $$
 declare
 	size constant int := octet_length($1) + pg_column_size($2) + 72;
+	ends constant timestamptz := chimp.ttl_end($1, $3);
 begin
 	if $2 is null then
 		raise exception 'chimp.cache_set: the value of "%" is NULL; JSON null is a value, and cache_delete takes one away', $1
 			using errcode = '22023';
 	end if;
-	insert into chimp.cache_entry as e (key, value, bytes, expires_at) values ($1, $2, size, chimp.ttl_end($1, $3))
+	insert into chimp.cache_entry as e (key, value, bytes, expires_at) values ($1, $2, size, ends)
 	on conflict on constraint cache_entry_pkey do update
 		set value = excluded.value, bytes = excluded.bytes, expires_at = excluded.expires_at, used = true;
+	if chimp.ttl_waited(ends, ttl) then
+		update chimp.cache_entry e set expires_at = clock_timestamp() + ttl where e.key = $1;
+	end if;
 end $$;
 comment on function chimp.cache_set(text, jsonb, interval) is
 	'Cache a value under a key, for ttl or until it is evicted. It commits and is rolled back with the transaction. 22023: a key that is empty or longer than 1024 bytes, a ttl not above 0, a value that is SQL NULL.';
@@ -98,7 +103,7 @@ declare
 	looked int := 0;
 	e record;
 begin
-	if pg_relation_size('chimp.cache_entry') <= goal then
+	if pg_table_size('chimp.cache_entry') <= goal then
 		return 0;
 	end if;
 	bytes := chimp.cache_bytes() - goal * 15 / 16;

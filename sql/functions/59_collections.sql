@@ -132,7 +132,7 @@ declare
 	at constant text := chimp.document_at(path);
 	made int;
 begin
-	perform from chimp.collection_path p where p.collection_id = of and p.path = $2 and p.is_unique = $3;
+	perform from chimp.collection_path p where p.collection_id = of and p.path = $2 and p.is_unique >= $3;
 	if found then
 		return;
 	end if;
@@ -146,7 +146,7 @@ begin
 	end if;
 end $$;
 comment on function chimp.collection_index(text, text, boolean) is
-	'Make an index of what lies at a dotted path of a collection''s documents, which finds and sorts use; is_unique: no two may have the same there, unless it is null. Writers wait while it is made. Nothing happens where there is one. 23505: two have the same. 22023: it is no path.';
+	'Make an index of what lies at a dotted path of a collection''s documents, which finds and sorts use; is_unique: no two may have the same there, unless it is null. Writers wait while it is made. Nothing happens where there is one, or a unique one. 23505: two have the same. 22023: it is no path.';
 
 create or replace function chimp.collection_unindex(name text, path text) returns boolean
 language plpgsql as $$

@@ -137,15 +137,27 @@ declare
 	filters constant text[] := array(select jsonb_array_elements_text(input -> 'collection' -> 'filters'));
 	query constant jsonb := chimp.rest_query(input, variadic filters || array['limit', 'after', 'sort']);
 	n constant int := chimp.rest_limit(query);
-	documents jsonb[];
+	-- What one answer has at most, and no single document.
+	bytes_left bigint := 8 << 20;
+	document jsonb;
+	items jsonb[] := '{}';
+	following jsonb;
 begin
 	if query ->> 'after' = '' then
 		raise sqlstate 'PT400' using message = 'after must be the "next" of another page';
 	end if;
-	documents := array(select chimp.collection_find(input -> 'collection' ->> 'name', chimp.rest_filter(filters, query),
-		chimp.rest_sort(filters, query), n + 1, query ->> 'after'));
-	return jsonb_build_object('items', documents[:n],
-		'next', case when cardinality(documents) > n then documents[n] -> 'id' end);
+	for document in
+		select chimp.collection_find(input -> 'collection' ->> 'name', chimp.rest_filter(filters, query),
+			chimp.rest_sort(filters, query), n + 1, query ->> 'after')
+	loop
+		if cardinality(items) = n or bytes_left < 0 then
+			following := items[cardinality(items)] -> 'id';
+			exit;
+		end if;
+		items := items || document;
+		bytes_left := bytes_left - pg_column_size(document);
+	end loop;
+	return jsonb_build_object('items', items, 'next', following);
 exception when sqlstate 'CH002' then
 	raise sqlstate 'PT410' using message = format('there is no document "%s" any more to go on after',
 		left(query ->> 'after', 255)), hint = 'begin anew, or sort by id';
@@ -193,7 +205,7 @@ create or replace function chimp.rest_lock(input jsonb, out of int, out document
 language plpgsql as $$
 declare
 	-- Of several headers one list.
-	tags constant text := chimp.request() -> 'headers' ->> 'if-match';
+	tags constant text := btrim(chimp.request() -> 'headers' ->> 'if-match', e' \t');
 begin
 	of := chimp.collection_id(input -> 'collection' ->> 'name');
 	if of is not null then

@@ -1,27 +1,19 @@
 -- Counters, and what handlers log and measure.
 
-create or replace function chimp.name_check(what text, name text) returns void
-language plpgsql immutable as $$
-begin
-	if octet_length(name) between 1 and 255 then
-		return;
-	end if;
-	raise exception '%: a name has 1 to 255 bytes, not %', what, coalesce(octet_length(name), 0) using errcode = '22023';
-end $$;
-
 -- Counters ---------------------------------------------------------------------------
 
 create or replace function chimp.counter_add(name text, by numeric default 1) returns void
 language plpgsql as $$
 begin
 	perform chimp.name_check('chimp.counter_add', name);
-	if coalesce(by, 'NaN') in ('NaN', 'Infinity', '-Infinity') then
+	-- Of numbers without a bound a sum may be none.
+	if by is null or by = 'NaN' or abs(by) > 1e100 then
 		raise exception 'chimp.counter_add: cannot add % to "%"', coalesce(by::text, 'NULL'), name using errcode = '22023';
 	end if;
 	insert into chimp.counter_change (name, change) values ($1, $2);
 end $$;
 comment on function chimp.counter_add(text, numeric) is
-	'Add to a counter when this transaction commits. It waits for nobody who adds to the same one. 22023: no such name or number.';
+	'Add to a counter when this transaction commits. It waits for nobody who adds to the same one. 22023: no such name, or a number beyond 1e100.';
 
 create or replace view chimp.counters as
 select c.name, sum(c.value) as value from (
@@ -33,16 +25,22 @@ comment on view chimp.counters is 'Counters, with all that is committed.';
 
 create or replace function chimp.counter_get(name text) returns numeric
 language sql stable as $$
-	select coalesce((select c.value from chimp.counters c where c.name = $1), 0)
+	select coalesce((select v.value from chimp.counter_value v where v.name = $1), 0)
+		+ coalesce((select sum(h.change) from chimp.counter_change h where h.name = $1), 0)
 $$;
 comment on function chimp.counter_get(text) is 'The sum of all that was added to a counter; 0 if nothing was.';
 
 create or replace function chimp.counter_delete(name text) returns boolean
-language sql as $$
-	with v as (delete from chimp.counter_value c where c.name = $1 returning 1),
-		h as (delete from chimp.counter_change c where c.name = $1 returning 1)
-	select exists (select from v) or exists (select from h)
-$$;
+language plpgsql as $$
+declare
+	had_changes boolean;
+begin
+	-- First, so that who is folding them has put them into the value.
+	delete from chimp.counter_change h where h.name = $1;
+	had_changes := found;
+	delete from chimp.counter_value v where v.name = $1;
+	return found or had_changes;
+end $$;
 comment on function chimp.counter_delete(text) is
 	'Let a counter begin anew; whether there was one. What others are just adding stays.';
 
@@ -77,7 +75,7 @@ begin
 		raise exception 'chimp.log: a message, and attrs as an object' using errcode = '22023';
 	end if;
 	-- In the log of the process at once, whatever becomes of the transaction.
-	raise info '%', concat(message, ' ' || nullif(attrs, '{}')::text,
+	raise info '%', concat(left(concat(message, ' ' || nullif(attrs, '{}')::text), 2000),
 			' (job ' || (job ->> 'id') || ' of ' || (job ->> 'queue') || ')', ' (request ' || request_id || ')')
 		using errcode = 'CHP03', detail = level;
 	if current_setting('transaction_read_only') = 'off' then

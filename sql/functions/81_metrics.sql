@@ -94,9 +94,8 @@ create or replace function chimp.metrics_state(max_rows int) returns text
 language sql stable
 set jit = off as $$
 	select concat(string_agg('chimpd_state_bytes{kind="' || b.kind || '"} ' || b.bytes, e'\n'), (
-		select string_agg(e'\nchimpd_state_value{counter="' || chimp.metric_label(c.name) || '"} ' || c.value, '')
-		from chimp.counters c where c.name in (
-			select o.name from chimp.counter_value o order by o.name limit max_rows)),
+		select string_agg(e'\nchimpd_state_value{counter="' || chimp.metric_label(c.name) || '"} ' || chimp.counter_get(c.name), '')
+		from (select o.name from chimp.counter_value o order by o.name limit max_rows) c),
 		e'\nchimpd_metrics_left_out{kind="counter"} ',
 		greatest((select count(*) from chimp.counter_value) - max_rows, 0))
 	from (

@@ -148,6 +148,16 @@ def test_what_is_not_read_goes_first_and_nothing_but_the_cache(cache):
     assert cache.value("select count(*) from chimp.kv") == 1000
 
 
+def test_large_values_count_where_they_lie(cache):
+    cache.rows("update chimp.cache_store set max_bytes = 2000000")
+    cache.rows("select chimp.cache_set('k' || n, to_jsonb((select string_agg(md5(n::text || i), '')"
+               " from generate_series(1, 600) i))) from generate_series(1, 300) n")
+    assert cache.value("select pg_relation_size('chimp.cache_entry')") < 2000000
+    while cache.value("select chimp.cache_evict(500)"):
+        pass
+    assert 1_000_000 < cache.value("select sum(bytes) from chimp.cache_entry") <= 2_000_000
+
+
 def test_its_size_is_estimated_well(cache):
     cache.rows("select chimp.cache_set('k' || n, to_jsonb(repeat(md5(n::text), 1 + mod(n, 40))))"
                " from generate_series(1, 40000) n")

@@ -76,6 +76,15 @@ def test_documents_are_changed_and_deleted_and_counted(database):
     assert database.value(delete, "c", Json({})) == 7
 
 
+def test_a_unique_index_stays_one(database):
+    database.rows("select chimp.collection_index('c', 'a', true), chimp.collection_index('c', 'a')")
+    insert(database, {"a": 1})
+    assert database.refused("select chimp.collection_insert('c', '{\"a\": 1}')")[0] == "23505"
+    database.rows("select chimp.collection_index('d', 'a'), chimp.collection_index('d', 'a', true)")
+    insert(database, {"a": 1}, name="d")
+    assert database.refused("select chimp.collection_insert('d', '{\"a\": 1}')")[0] == "23505"
+
+
 def test_all_of_it_is_rolled_back_with_the_transaction(database):
     tx = database.transaction()
     rows(tx, "select chimp.collection_insert('new', '{}'), chimp.collection_index('new', 'a')")
@@ -207,7 +216,7 @@ def test_a_unique_index_keeps_values_apart_but_for_null(database):
     assert database.refused("select chimp.collection_insert('c', '{\"mail\": \"x\"}')")[0] == "23505"
     assert database.refused("select chimp.collection_update('c', '{\"id\": \"e\"}', '{\"mail\": \"x\"}')")[0] == "23505"
     assert find(database, {"mail": "x"}) == ["a"]
-    database.rows("select chimp.collection_index('c', 'mail')")       # not unique any more
+    database.rows("select chimp.collection_unindex('c', 'mail'), chimp.collection_index('c', 'mail')")
     insert(database, {"id": "f", "mail": "x"})
     assert database.refused("select chimp.collection_index('c', 'mail', true)")[0] == "23505"
     assert database.value("select chimp.collection_unindex('c', 'mail')") is True

@@ -289,3 +289,29 @@ def test_other_bad_input_is_refused_with_the_reason(database):
     assert database.refused("select chimp.kv_set('a', '\"\\u0000\"')")[0] == "22P05"
     assert listed(database) == ["text"]
     assert get(database, "no") is None and get(database, "") is None
+
+
+@pytest.mark.parametrize("call", [
+    "chimp.kv_set('k', '2', '300 ms')", "chimp.kv_expire('k', '300 ms')",
+    "chimp.kv_compare_and_set('k', '1', '2', '300 ms')", "chimp.kv_increment('new', 1, '300 ms')",
+    "chimp.cache_set('k', '2', '300 ms')"])
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_ttl_counts_from_when_it_was_the_writers_turn(database, call, commits):
+    key = "new" if "increment" in call else "k"
+    set_it, table = ("chimp.cache_set", "cache_entry") if "cache" in call else ("chimp.kv_set", "kv_entry")
+    if key == "k":
+        database.rows(f"select {set_it}('k', '1')")
+    tx = database.transaction()
+    rows(tx, f"select {set_it}('{key}', '1', '1 ms')" if key == "new" else f"select {set_it}('k', '1')")
+    answer, other = [], database.connect()
+    thread = threading.Thread(target=lambda: answer.extend(rows(other, f"select {call}, clock_timestamp()")))
+    thread.start()
+    until(lambda: database.value("select count(*) from pg_locks where not granted") == 1, "it waits")
+    time.sleep(0.5)
+    if commits:
+        tx.commit()
+    else:
+        tx.rollback()
+    thread.join()
+    end = database.value(f"select expires_at from chimp.{table} where key = %s", key)
+    assert (end - answer[0][1]).total_seconds() > 0.28

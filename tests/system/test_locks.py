@@ -119,6 +119,23 @@ def test_what_is_checked_is_not_taken_before_the_commit(database):
     assert answer[0][0] > token
 
 
+def test_a_renewal_that_had_to_wait_counts_from_then_on(database):
+    token = take(database, ttl="10 s")
+    tx = database.transaction()
+    rows(tx, "select chimp.lock_check('l', %s)", token)
+    answer, other = [], database.connect()
+    thread = threading.Thread(target=lambda: answer.extend(rows(
+        other, "select chimp.lock_renew('l', %s, '300 ms'), clock_timestamp()", token)))
+    thread.start()
+    until(lambda: waiting(database) == 1, "it waits")
+    time.sleep(0.5)
+    tx.commit()
+    thread.join()
+    [(renewed, at)] = answer
+    end = database.value("select expires_at from chimp.lock_entry")
+    assert renewed and (end - at).total_seconds() > 0.28
+
+
 def test_expired_ones_are_removed_in_bounded_steps(database):
     database.rows("select chimp.lock('l' || n, '1 ms') from generate_series(1, 50) n")
     token = take(database)

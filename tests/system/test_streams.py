@@ -7,6 +7,7 @@ import time
 import psycopg2
 import pytest
 
+from harness.chimpd import chimpctl
 from harness.cluster import rows
 from harness.wait import until
 
@@ -119,10 +120,57 @@ def test_a_reader_waits_for_who_is_committing(database):
     answer, reader = [], database.connect()
     thread = threading.Thread(target=lambda: answer.extend(rows(reader, READ, 0, 10)))
     thread.start()
-    until(lambda: database.value("select count(*) from pg_locks where not granted"), "the reader waits")
+    time.sleep(0.5)
+    assert answer == []
     slow.commit()
     thread.join()
     assert [row[0] for row in answer] == [position, later, third]
+
+
+def test_a_commit_that_takes_long_holds_up_no_other(database, figure):
+    """Others commit, and read other streams, while a reader waits for it."""
+    slow = database.transaction()
+    append(slow, "1")
+    rows(slow, "set constraints all immediate")
+    appended(database)
+    reader = database.connect()
+    thread = threading.Thread(target=rows, args=(reader, READ, 0, 10))
+    thread.start()
+    longest, connection = 0, database.connect()
+    for n in range(200):
+        started = time.monotonic()
+        append(connection, str(n))
+        longest = max(longest, time.monotonic() - started)
+        time.sleep(0.002)
+    assert thread.is_alive()
+    appended(database, stream="another")
+    assert len(database.rows("select position from chimp.stream_read('another')")) == 1
+    slow.commit()
+    thread.join()
+    figure("append while a reader waits for a long commit, longest", longest * 1000, "ms", 100)
+
+
+def test_a_standby_cannot_read(make_cluster):
+    cluster = make_cluster()
+    database = cluster.create_database()
+    assert chimpctl("-d", database.url, "migrate").status == 0
+    appended(database)
+    assert len(read(database)) == 1
+    cluster.stop()
+    (cluster.data / "standby.signal").touch()
+    cluster.start()
+    with pytest.raises(psycopg2.errors.FeatureNotSupported, match="a standby"):
+        rows(database.connect(), READ, 0, 10)
+
+
+def test_entries_of_a_server_before_a_restore_are_no_own_ones(database):
+    """Numbers of transactions begin anew there; this one's was an entry's once."""
+    [position] = appended(database)
+    tx = database.transaction()
+    [(mine,)] = rows(tx, "select pg_current_xact_id()::text")
+    database.rows("update chimp.stream_entry set xid = %s::xid8, created_at = created_at - interval '1 h'", mine)
+    assert [row[0] for row in rows(tx, READ, 0, 10)] == [position]
+    tx.rollback()
 
 
 def test_who_was_read_over_after_a_trim_comes_later(database):
@@ -272,6 +320,18 @@ def test_trimming_by_count_and_age(database):
     assert database.value("select count(*) from chimp.stream_read('another')") == 1
 
 
+def test_many_streams_are_looked_at_in_one_step(database):
+    database.rows("select chimp.stream_append('s' || n, 'e'), chimp.stream_append('s' || n, 'e'),"
+                  " chimp.stream_retention('s' || n, max_rows => 1) from generate_series(1, 130) n")
+    assert [database.value("select chimp.stream_retain(1000)") for _ in range(3)] == [1000, 30, 0]
+    assert database.value("select count(*) from chimp.stream_entry") == 130
+    database.rows("update chimp.stream set look_at = now()")
+    assert [database.value("select chimp.stream_retain(1000)") for _ in range(3)] == [1000, 0, 0]
+    appended(database, *"123", stream="s7")
+    database.rows("update chimp.stream set look_at = now()")
+    assert [database.value("select chimp.stream_retain(2)") for _ in range(3)] == [2, 1, 0]
+
+
 def test_trimming_many_goes_on_in_steps(database):
     database.rows("select chimp.stream_append('s', 'e', to_jsonb(n)) from generate_series(1, 25000) n")
     assert database.value("select chimp.stream_cut('s', 100, null, 300)") == 300
@@ -285,7 +345,8 @@ def test_workers_keep_streams_to_their_retention(start, app, database):
     appended(database, "1", "2", stream="old")
     appended(database, "1", stream="kept")
     database.rows("update chimp.stream_entry set created_at = created_at - interval '1 d' where stream <> 's'")
-    database.rows("select chimp.stream_retention('s', max_rows => 10), chimp.stream_retention('old', max_age => '1 h')")
+    database.rows("select chimp.stream_retention('s', max_rows => 10), chimp.stream_retention('old', max_age => '1 h'),"
+                  " chimp.stream_retention('none ' || n, max_rows => 1) from generate_series(1, 50) n")
     until(lambda: database.value("select count(*) from chimp.stream_entry where stream <> 'kept'") == 10,
           "the limits are kept", timeout=60)
     assert len(read(database)) == 10
@@ -309,6 +370,8 @@ def test_bad_input_is_refused_with_the_reason(database):
             ("select chimp.stream_read('s', 0, 1, '-1 s')", "22023", "wait 0 or more"),
             ("select chimp.stream_trim('s')", "22023", "to how many entries"),
             ("select chimp.stream_trim('s', -1)", "22023", "Not below 0"),
+            ("select chimp.stream_trim('', 1)", "22023", "1 to 255 bytes, not 0"),
+            ("select chimp.stream_retention(repeat('x', 256), 1)", "22023", "1 to 255 bytes, not 256"),
             ("select chimp.stream_retention('s', 0)", "22023", "above 0, or NULL"),
             ("select chimp.stream_retention('s', null, '0')", "22023", "above 0, or NULL"),
             ("select chimp.stream_append('s', 'e', '\"\\u0000\"')", "22P05", "Unicode")]:

@@ -69,6 +69,19 @@ def test_nobody_waits_and_nothing_is_lost_while_it_is_folded(database):
     assert database.value("select value from chimp.counter_value where name = 'c'") == count(database)
 
 
+def test_a_counter_is_deleted_while_it_is_folded(database):
+    database.rows("select chimp.counter_add('c', 5)")
+    tx = database.transaction()
+    rows(tx, "select chimp.counters_fold(100)")
+    answer, other = [], database.connect()
+    thread = threading.Thread(target=lambda: answer.extend(rows(other, "select chimp.counter_delete('c')")))
+    thread.start()
+    until(lambda: database.value("select count(*) from pg_locks where not granted"), "it waits")
+    tx.commit()
+    thread.join()
+    assert answer == [(True,)] and count(database) == 0
+
+
 # --- handlers --------------------------------------------------------------------------
 
 HANDLER = """
@@ -154,6 +167,8 @@ def test_bad_input_is_refused_with_the_reason(database):
             ("select chimp.counter_add(repeat('é', 128))", "not 256"),
             ("select chimp.counter_add('c', 'NaN')", 'cannot add NaN to "c"'),
             ("select chimp.counter_add('c', null)", "cannot add NULL"),
+            ("select chimp.counter_add('c', 2e100)", "cannot add 2000"),
+            ("select chimp.counter_add('c', '-Infinity')", "cannot add -Infinity"),
             ("select chimp.log('fatal', 'x')", "error, warn, info or debug, not fatal"),
             ("select chimp.log(null, 'x')", "not NULL"),
             ("select chimp.log('info', null)", "a message"),

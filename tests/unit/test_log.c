@@ -114,6 +114,37 @@ START_TEST(test_json_on_the_journal)
 }
 END_TEST
 
+/* Bytes of a character, a quote that needs two, and what is odd in both. */
+static const char *const pieces[] = {
+    "\xc3\xa4", "\"", "x\"\xe2\x82\xac", "\xf0\x9f\x98\x80", "\x01"};
+
+START_TEST(test_long_json_is_cut_and_is_json)
+{
+	static char message[12000];
+	const char *line, *text;
+	json_t *o;
+
+	message[0] = '\0';
+	for (char *end = message; end - message < 11000;)
+		end = stpcpy(end, pieces[_i]);
+	setenv("JOURNAL_STREAM", "", 1);
+	log_init(LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+	for (int shift = 0; shift < 8; shift++) {
+		log_info("%.*s%s", shift, "01234567", message);
+		line = logged();
+		o = json_loads(line, 0, NULL);
+		ck_assert_msg(o != NULL, "no JSON: %s", line);
+		ck_assert_str_eq(
+		    json_string_value(json_object_get(o, "level")), "info");
+		text = json_string_value(json_object_get(o, "message"));
+		ck_assert_uint_gt(strlen(text), 600);
+		ck_assert_int_eq(
+		    strncmp(text + shift, message, strlen(text + shift)), 0);
+		json_decref(o);
+	}
+}
+END_TEST
+
 /* Not this stderr: other files, no files. */
 static const char *const others[] = {NULL, "", "1:2", "8:", ":", "x", "8:x"};
 
@@ -166,6 +197,8 @@ main(void)
 	tcase_add_test(tc, test_a_line_break_does_not_forge_a_priority);
 	tcase_add_test(tc, test_a_long_line_is_cut_and_ends);
 	tcase_add_test(tc, test_json_on_the_journal);
+	tcase_add_loop_test(
+	    tc, test_long_json_is_cut_and_is_json, 0, COUNT(pieces));
 	tcase_add_loop_test(
 	    tc, test_elsewhere_there_is_a_time, 0, COUNT(others));
 	tcase_add_test(tc, test_a_redirected_stderr_is_not_the_journal);

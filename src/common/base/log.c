@@ -139,8 +139,17 @@ log_text_line(
 	    (int)getpid(), log_levels[level].name, log_process_name, message);
 }
 
-static int
-log_json_line(
+/* Cut a text, at the beginning of a character. */
+static void
+log_cut(char *text, size_t length)
+{
+	while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
+		length--;
+	text[length] = '\0';
+}
+
+static size_t
+log_json_dump(
     char *line, size_t size, enum log_level level, const char *message)
 {
 	char when[LOG_TIME_BYTES];
@@ -153,19 +162,30 @@ log_json_line(
 	    (int)getpid(), "level", log_levels[level].name, "process",
 	    log_process_name, "message", message);
 	if (o == NULL)
-		return snprintf(line, size,
+		return (size_t)snprintf(line, size,
 		    "{\"level\":\"error\",\"message\":\"a message that is not "
 		    "UTF-8 was left out\"}");
-	n = json_dumpb(o, line, size - 1, JSON_COMPACT);
+	n = json_dumpb(o, line, size, JSON_COMPACT);
 	json_decref(o);
-	if (n > size - 1)
-		n = size - 1;
+	return n;
+}
+
+static int
+log_json_line(char *line, size_t size, enum log_level level, char *message)
+{
+	size_t n = log_json_dump(line, size - 1, level, message);
+
+	/* As much of it as fits, by what its bytes have taken. */
+	while (n > size - 1 && message[0] != '\0') {
+		log_cut(message, (strlen(message) - 1) * (size - 1) / n);
+		n = log_json_dump(line, size - 1, level, message);
+	}
 	line[n] = '\0';
 	return (int)n;
 }
 
 static void
-log_write(enum log_level level, const char *message)
+log_write(enum log_level level, char *message)
 {
 	char line[LOG_LINE_BYTES + 256];
 	const size_t size = sizeof(line) - 1; /* the line break */
@@ -198,7 +218,9 @@ log_vprintf(enum log_level level, const char *fmt, va_list ap)
 
 	if (level > log_level_now)
 		return;
-	vsnprintf(message, sizeof(message), fmt, ap);
+	if (vsnprintf(message, sizeof(message), fmt, ap) >=
+	    (int)sizeof(message))
+		log_cut(message, sizeof(message) - 2);
 	log_write(level, message);
 }
 
