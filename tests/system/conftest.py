@@ -9,7 +9,7 @@ import pytest
 from harness import procs
 from harness.app import App, copy_orders
 from harness.chimpd import Chimpd, chimpctl
-from harness.cluster import Cluster, initdb, temp_dir
+from harness.cluster import MEMORY, Cluster, initdb, temp_dir
 from harness.fake import CHIMPD_TEST, FakeNode
 from harness.http import Client
 from harness.settings import CHIMPD, PATIENCE
@@ -24,7 +24,7 @@ def pytest_configure(config):
         if not program.exists():
             pytest.exit(f"{program} is missing: run scripts/build-in, or set CHIMP_BUILDDIR", 2)
     if not hasattr(config, "workerinput"):
-        top = temp_dir("template")
+        top = temp_dir("template", MEMORY)
         initdb(top / "data")
         os.environ[TEMPLATE] = str(top / "data")
     procs.become_subreaper()

@@ -156,7 +156,7 @@ def small_disk():
 @pytest.fixture
 def cramped(small_disk, monkeypatch):
     """A PostgreSQL on it."""
-    def on_disk(name):
+    def on_disk(name, _):
         made = pathlib.Path(small_disk.dir / f"{name}{len(os.listdir(small_disk.dir))}")
         made.mkdir(mode=0o755)
         shutil.chown(made, "postgres", "postgres")

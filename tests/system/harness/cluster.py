@@ -17,6 +17,7 @@ from .wait import until
 SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
+    "jit": "off",  # as chimpd has it; loading LLVM costs more than a test's statement
     "max_connections": "300",
     "shared_buffers": "64MB",
     "log_min_messages": "warning",
@@ -31,9 +32,14 @@ host all all 127.0.0.1/32 trust
 """
 
 
-def temp_dir(name):
-    """A folder under /tmp that the unprivileged user owns."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix=f"chimp-{name}-", dir="/tmp"))
+# A database is a thousand files, and each test has its own: most file systems
+# are slow at that. Set by tests/system/run if there is room.
+MEMORY = os.environ.get("CHIMP_TEST_MEMORY") or "/tmp"
+
+
+def temp_dir(name, where="/tmp"):
+    """A folder that the unprivileged user owns."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix=f"chimp-{name}-", dir=where))
     if AS_ROOT:
         os.chown(path, USER.pw_uid, USER.pw_gid)
     path.chmod(0o755)
@@ -62,8 +68,9 @@ class Cluster:
 
         settings: of postgresql.conf, besides those of every test.
         """
-        self.dir = temp_dir("pg")
         self.settings = {**SETTINGS, **settings}
+        # Where fsync is to do something, that is on a disk.
+        self.dir = temp_dir("pg", MEMORY if self.settings["fsync"] == "off" else "/tmp")
         self.port = self.settings.get("port", 5432)
         self.data = self.dir / "data"
         self.numbers = itertools.count(1)
@@ -118,7 +125,7 @@ class Cluster:
 
     def create_database(self, template="template1"):
         name = f"test_{next(self.numbers)}"
-        self.admin(f"create database {name} owner app template {template}")
+        self.admin(f"create database {name} owner app template {template} strategy file_copy")
         return Database(self, name)
 
 

@@ -24,11 +24,12 @@ def become_subreaper():
 def parent(pid):
     """The parent's pid and the state of a process, (0, "") if it is gone."""
     try:
-        # The name in parentheses may contain anything.
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as stat:
+            # The name in parentheses may contain anything.
+            state, ppid, _ = stat.read(4096).rpartition(b")")[2].split(None, 2)
     except (FileNotFoundError, ProcessLookupError):
         return 0, ""
-    return int(fields[1]), fields[0]
+    return int(ppid), state.decode()
 
 
 def alive(pid):
