@@ -13,6 +13,7 @@ from harness.cluster import MEMORY, Cluster, initdb, temp_dir
 from harness.fake import CHIMPD_TEST, FakeNode
 from harness.http import Client
 from harness.settings import CHIMPD, PATIENCE
+from harness.shared import Shared
 
 
 TEMPLATE = "CHIMP_TEST_TEMPLATE"  # tells xdist's processes where it is
@@ -140,13 +141,38 @@ def finish_all(daemons, test):
 
     What they said is shown when the test has failed.
     """
+    show_logs(daemons, test)
     for daemon in daemons:
-        if getattr(test, "has_failed", False):
-            print(f"--- {daemon.conf}", *daemon.text().splitlines()[-100:], sep="\n")
         if daemon.process is not None:
             daemon.stop()
     for daemon in daemons:
         daemon.finish()
+
+
+def show_logs(daemons, test):
+    if getattr(test, "has_failed", False):
+        for daemon in daemons:
+            print(f"--- {daemon.conf}", *daemon.text().splitlines()[-100:], sep="\n")
+
+
+@pytest.fixture(scope="module")
+def shared_nodes(cluster, migrated):
+    nodes = Shared(cluster, migrated)
+    yield nodes
+    nodes.finish()
+
+
+@pytest.fixture
+def shared(request, shared_nodes):
+    """shared(app_of(...), **conf) -> a Chimpd of the module, for tests that leave it as it was."""
+    used = []
+
+    def get(make_app, **conf):
+        used.append(shared_nodes.node(make_app, **conf))
+        return used[-1]
+
+    yield get
+    show_logs(used, request.node)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from harness.shared import app_of
 from harness.wait import Stopwatch, until
 
 SCHEMA = """
@@ -65,9 +66,18 @@ APP = """
 HTTP_ONLY = {"workers": "", "cron": 0, "subscriber": 0}
 
 
+ALL = app_of(APP, SCHEMA)
+
+
 @pytest.fixture
 def serve(start, app):
     return lambda **conf: start(app(APP, SCHEMA), **HTTP_ONLY, **conf)
+
+
+@pytest.fixture
+def daemon(shared):
+    """Of all tests that write nothing."""
+    return shared(ALL, **HTTP_ONLY)
 
 
 def test_the_answer_leaves_after_the_commit(serve, database):
@@ -191,8 +201,8 @@ def test_a_client_that_goes_away_cancels_its_query(serve, database):
     ("23502", 400), ("23514", 400), ("23503", 409), ("23505", 409), ("23P01", 409),
     ("28000", 401), ("42501", 403), ("53300", 503), ("57P03", 503),
 ])
-def test_sqlstates_become_statuses(serve, database, sqlstate, status):
-    answer = serve().http.get(f"/fail/{sqlstate}")
+def test_sqlstates_become_statuses(daemon, sqlstate, status):
+    answer = daemon.http.get(f"/fail/{sqlstate}")
     assert answer.status == status, answer
     assert answer.type == "application/problem+json"
     assert answer.json["status"] == status
@@ -200,16 +210,15 @@ def test_sqlstates_become_statuses(serve, database, sqlstate, status):
         assert "as asked" in answer.json["detail"]
     if status == 503:
         assert "Retry-After" in answer.headers
-    assert database.value("select count(*) from t.wrote") == 0
+    assert daemon.database.value("select count(*) from t.wrote") == 0
 
 
-def test_serialization_failures_are_retried_then_503(serve):
-    answer = serve().http.get("/fail/40001")
+def test_serialization_failures_are_retried_then_503(daemon):
+    answer = daemon.http.get("/fail/40001")
     assert answer.status == 503, answer
 
 
-def test_an_unexpected_error_is_500_with_an_incident_id_and_no_detail(serve):
-    daemon = serve()
+def test_an_unexpected_error_is_500_with_an_incident_id_and_no_detail(daemon):
     answer = daemon.http.get("/fail/assert")
     assert answer.status == 500
     assert "secret" not in answer.body.decode()
@@ -219,37 +228,36 @@ def test_an_unexpected_error_is_500_with_an_incident_id_and_no_detail(serve):
     assert "the secret detail" in line
 
 
-def test_sql_null_is_204(serve):
-    answer = serve().http.get("/nothing")
+def test_sql_null_is_204(daemon):
+    answer = daemon.http.get("/nothing")
     assert (answer.status, answer.body) == (204, b"")
 
 
-def test_a_readonly_route_cannot_write(serve, database):
-    assert serve().http.get("/readonly").status >= 400
-    assert database.value("select count(*) from t.wrote") == 0
+def test_a_readonly_route_cannot_write(daemon):
+    assert daemon.http.get("/readonly").status >= 400
+    assert daemon.database.value("select count(*) from t.wrote") == 0
 
 
-def test_respond_sets_status_headers_and_body(serve):
-    answer = serve().http.get("/respond")
+def test_respond_sets_status_headers_and_body(daemon):
+    answer = daemon.http.get("/respond")
     assert answer.status == 418
     assert answer.headers["X-Pot"] == "tea"
     assert answer.json == {"short": "and stout"}
 
 
-def test_request_is_known_to_the_handler(serve):
-    answer = serve().http.get("/request?a=1&b=2", headers={"X-Test": "yes"})
+def test_request_is_known_to_the_handler(daemon):
+    answer = daemon.http.get("/request?a=1&b=2", headers={"X-Test": "yes"})
     request = answer.json
     assert (request["method"], request["path"]) == ("GET", "/request")
     assert request["headers"]["x-test"] == "yes"
 
 
-def test_input_is_body_then_query_then_path_the_later_winning(serve):
-    answer = serve().http.post("/echo/path?id=query&q=2", {"id": "body", "b": 1})
+def test_input_is_body_then_query_then_path_the_later_winning(daemon):
+    answer = daemon.http.post("/echo/path?id=query&q=2", {"id": "body", "b": 1})
     assert answer.json == {"id": "path", "q": "2", "b": 1}
 
 
-def test_arguments_are_converted_checked_and_completed(serve):
-    daemon = serve()
+def test_arguments_are_converted_checked_and_completed(daemon):
     assert daemon.http.get("/typed/12?n=3&on=false").json == {"id": 12, "n": 3, "on": False}
     assert daemon.http.get("/typed/12").json == {"id": 12, "on": True}
     answer = daemon.http.post("/typed/1", {"n": 11, "tags": ["a", 2]})
@@ -257,16 +265,15 @@ def test_arguments_are_converted_checked_and_completed(serve):
     assert "args.n" in answer.body.decode() and "args.tags[1]" in answer.body.decode()
 
 
-def test_numbers_survive_as_the_client_wrote_them(serve):
+def test_numbers_survive_as_the_client_wrote_them(daemon):
     body = b'{"big": 12345678901234567890, "decimal": 0.10000000000000000001}'
-    answer = serve().http.post("/echo/1", body)
+    answer = daemon.http.post("/echo/1", body)
     numbers = json.loads(answer.body, parse_float=str, parse_int=str)
     assert (numbers["big"], numbers["decimal"]) == (
         "12345678901234567890", "0.10000000000000000001")
 
 
-def test_head_and_options_follow_the_table(serve):
-    daemon = serve()
+def test_head_and_options_follow_the_table(daemon):
     answer = daemon.http.request("HEAD", "/typed/12")
     assert (answer.status, answer.body) == (200, b"")
     assert int(answer.headers["Content-Length"]) > 0
@@ -276,8 +283,8 @@ def test_head_and_options_follow_the_table(serve):
         "GET", "HEAD", "OPTIONS", "POST"}
 
 
-def test_a_large_answer_arrives_whole(serve):
-    answer = serve().http.get("/big?size=5000000")
+def test_a_large_answer_arrives_whole(daemon):
+    answer = daemon.http.get("/big?size=5000000")
     assert answer.status == 200
     assert len(answer.json) == 5000000
 
@@ -293,14 +300,12 @@ def test_a_client_that_reads_slowly_holds_nobody_up(serve):
             assert daemon.http.post(f"/echo/{n}", {}).status == 200
 
 
-def test_an_empty_body_counts_as_an_empty_object(serve):
-    daemon = serve()
+def test_an_empty_body_counts_as_an_empty_object(daemon):
     for body in (None, b"", b"{}", b" \n"):
         assert daemon.http.post("/echo/1", body).json == {"id": "1"}
 
 
-def test_health_and_ready_and_metrics_answer(serve):
-    daemon = serve()
+def test_health_and_ready_and_metrics_answer(daemon):
     assert daemon.http.get("/health").json == {"ok": True}
     assert daemon.http.get("/ready").status == 200
     metrics = daemon.http.get("/metrics")

@@ -10,6 +10,7 @@ import socket
 import pytest
 
 from harness.chimpd import run
+from harness.shared import app_of
 from harness.wait import until
 
 SCHEMA = """
@@ -75,8 +76,17 @@ CORS = """cors { origins = {"https://app.example.com", "https://other.example.co
   headers = {"content-type", "authorization"}  max_age = "5m" }"""
 
 
+EDGE = app_of(APP, SCHEMA)
+
+
 @pytest.fixture
-def serve(start, app):
+def serve(shared):
+    """One for each configuration: the tests only read."""
+    return lambda **conf: shared(EDGE, **HTTP_ONLY, **conf).http
+
+
+@pytest.fixture
+def serve_own(start, app):
     return lambda **conf: start(app(APP, SCHEMA), **HTTP_ONLY, **conf).http
 
 
@@ -158,8 +168,8 @@ def test_a_connection_goes_on_after_a_compressed_answer(serve):
 # --- ETag ---
 
 
-def test_a_client_that_has_the_answer_gets_304(serve, database):
-    http = serve()
+def test_a_client_that_has_the_answer_gets_304(serve_own, database):
+    http = serve_own()
     first = http.get("/item/3")
     tag = first.headers["ETag"]
     assert tag.startswith('W/"') and len(tag) == 36
@@ -266,9 +276,9 @@ def test_a_page_may_read_answers_and_errors(serve):
         assert "origin" in tokens(answer, "Vary")
 
 
-def test_503_carries_permission(serve, own_cluster):
+def test_503_carries_permission(serve_own, own_cluster):
     database = own_cluster.create_database()
-    http = serve(url=database.url, http=CORS)
+    http = serve_own(url=database.url, http=CORS)
     assert http.get("/item/3").status == 200
     own_cluster.stop()
     answer = http.get("/item/3", headers={"Origin": APP_ORIGIN})
@@ -475,8 +485,8 @@ def test_a_form_is_decoded_and_checked(serve):
     assert post(b'{"a": 1}').status == 415
 
 
-def test_a_client_that_leaves_in_a_compressed_answer_leaves_nothing(serve):
-    http = serve()
+def test_a_client_that_leaves_in_a_compressed_answer_leaves_nothing(serve_own):
+    http = serve_own()
     for _ in range(20):
         sock = http.socket()
         sock.sendall(b"GET /size/4000000 HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n")

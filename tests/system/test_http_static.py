@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from harness.app import App
 from harness.chimpd import run
 from harness.http import status_of
 from harness.wait import until
@@ -30,10 +31,9 @@ SCRIPT = b"console.log('hello');\n" * 200
 BIG = os.urandom(300_000)
 
 
-@pytest.fixture
-def site(app):
+def make_site(folder):
     """An app with a folder of files; files that nobody may get lie beside."""
-    made = app(STATIC, SCHEMA)
+    made = App(folder, STATIC, SCHEMA)
     public = made.dir / "public"
     for name, data in {
             "index.html": INDEX, "robots.txt": b"User-agent: *\n", ".env": b"SECRET",
@@ -61,7 +61,18 @@ def site(app):
 
 
 @pytest.fixture
-def http(start, site):
+def http(shared):
+    """Of a node whose files no test changes."""
+    return shared(make_site, **HTTP_ONLY).http
+
+
+@pytest.fixture
+def site(folder):
+    return make_site(folder)
+
+
+@pytest.fixture
+def own_http(start, site):
     return start(site, **HTTP_ONLY).http
 
 
@@ -149,7 +160,7 @@ def test_links_inside_and_well_known_are_served(http):
     assert http.get("/assets/in.js").body == SCRIPT
 
 
-def test_a_folder_may_be_exchanged(http, site):
+def test_a_folder_may_be_exchanged(own_http, site):
     """What a deployment does: a link that leads elsewhere from one moment on."""
     new = site.dir / "release-2"
     new.mkdir()
@@ -158,12 +169,12 @@ def test_a_folder_may_be_exchanged(http, site):
         path.chmod(0o755)
     site.public.rename(site.dir / "release-1")
     site.public.symlink_to("release-2")
-    assert http.get("/").body == b"two"
+    assert own_http.get("/").body == b"two"
 
 
-def test_a_file_that_may_not_be_read_is_403(http, site):
+def test_a_file_that_may_not_be_read_is_403(own_http, site):
     (site.public / "robots.txt").chmod(0)
-    answer = http.get("/robots.txt")
+    answer = own_http.get("/robots.txt")
     assert (answer.status, answer.type) == (403, "application/problem+json")
 
 
@@ -179,8 +190,8 @@ def test_other_methods_are_refused(http):
 # --- conditions ---
 
 
-def test_a_client_that_has_the_file_gets_304(http, site):
-    first = http.get("/assets/app.js")
+def test_a_client_that_has_the_file_gets_304(own_http, site):
+    first = own_http.get("/assets/app.js")
     tag, modified = first.headers["ETag"], first.headers["Last-Modified"]
     assert tag.startswith('"')
     assert email.utils.parsedate_to_datetime(modified).timestamp() == int(
@@ -189,16 +200,16 @@ def test_a_client_that_has_the_file_gets_304(http, site):
     for headers in ({"If-None-Match": tag}, {"If-None-Match": "W/" + tag}, {"If-None-Match": "*"},
                     {"If-Modified-Since": modified},
                     {"If-None-Match": f'"a", {tag}', "If-Modified-Since": old}):
-        answer = http.get("/assets/app.js", headers=headers)
+        answer = own_http.get("/assets/app.js", headers=headers)
         assert (answer.status, answer.body) == (304, b""), headers
         assert answer.headers["ETag"] == tag
         assert answer.headers["Cache-Control"] == "public, max-age=3600"
     for headers in ({"If-None-Match": '"a"'}, {"If-Modified-Since": old},
                     {"If-Modified-Since": "yesterday"},
                     {"If-None-Match": '"a"', "If-Modified-Since": modified}):
-        assert http.get("/assets/app.js", headers=headers).status == 200, headers
+        assert own_http.get("/assets/app.js", headers=headers).status == 200, headers
     (site.public / "assets/app.js").write_bytes(SCRIPT[::-1])
-    answer = http.get("/assets/app.js", headers={"If-None-Match": tag})
+    answer = own_http.get("/assets/app.js", headers={"If-None-Match": tag})
     assert (answer.status, answer.body) == (200, SCRIPT[::-1])
 
 
@@ -216,36 +227,36 @@ def test_a_compressed_file_has_a_weak_tag_of_the_same_file(http):
     assert big.headers["Content-Encoding"] is None and big.body == BIG
 
 
-def test_a_file_that_is_compressed_on_disk_is_sent_as_it_is(http, site):
+def test_a_file_that_is_compressed_on_disk_is_sent_as_it_is(own_http, site):
     plain, zipped = site.public / "assets/app.js", site.public / "assets/app.js.gz"
     packed = gzip.compress(SCRIPT, 9)
     zipped.write_bytes(packed)
     zipped.chmod(0o644)
-    answer = http.get("/assets/app.js", headers={"Accept-Encoding": "gzip"})
+    answer = own_http.get("/assets/app.js", headers={"Accept-Encoding": "gzip"})
     assert answer.body == packed and answer.headers["Content-Encoding"] == "gzip"
     assert answer.headers["Content-Length"] == str(len(packed))
     assert answer.headers["Content-Type"] == "application/javascript"
     assert answer.headers["Vary"] == "accept-encoding"
     tag = answer.headers["ETag"]
-    assert tag.startswith('"') and tag != http.get("/assets/app.js").headers["ETag"]
-    again = http.get("/assets/app.js", headers={"Accept-Encoding": "gzip", "If-None-Match": tag})
+    assert tag.startswith('"') and tag != own_http.get("/assets/app.js").headers["ETag"]
+    again = own_http.get("/assets/app.js", headers={"Accept-Encoding": "gzip", "If-None-Match": tag})
     assert (again.status, again.headers["ETag"]) == (304, tag)
-    part = http.get("/assets/app.js", headers={"Accept-Encoding": "gzip", "Range": "bytes=0-9"})
+    part = own_http.get("/assets/app.js", headers={"Accept-Encoding": "gzip", "Range": "bytes=0-9"})
     assert part.body == SCRIPT[:10] and part.headers["Content-Encoding"] is None
-    assert http.get("/assets/app.js").body == SCRIPT
+    assert own_http.get("/assets/app.js").body == SCRIPT
     now = time.time()
     os.utime(zipped, (now - 100, now - 100))
     os.utime(plain, (now, now))
-    answer = http.get("/assets/app.js", headers={"Accept-Encoding": "gzip"})
+    answer = own_http.get("/assets/app.js", headers={"Accept-Encoding": "gzip"})
     assert answer.body != packed and gzip.decompress(answer.body) == SCRIPT
 
 
-def test_a_large_text_is_compressed_in_pieces(http, site):
+def test_a_large_text_is_compressed_in_pieces(own_http, site):
     text = b"".join(b"line %d\n" % n for n in range(100_000))
     path = site.public / "assets/large.txt"
     path.write_bytes(text)
     path.chmod(0o644)
-    answer = http.get("/assets/large.txt", headers={"Accept-Encoding": "gzip"})
+    answer = own_http.get("/assets/large.txt", headers={"Accept-Encoding": "gzip"})
     assert gzip.decompress(answer.body) == text and len(answer.body) < len(text) / 2
 
 
@@ -296,13 +307,13 @@ def test_a_range_holds_only_for_the_same_file(http):
 
 
 @pytest.mark.parametrize("name", ["huge.bin", "huge.txt"])
-def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(http, site, name):
+def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(own_http, site, name):
     """The client sees that it has not all: by the length, or no last chunk."""
     path = site.public / "assets" / name
     path.write_bytes(os.urandom(10_000_000).hex().encode())
     path.chmod(0o644)
     received = b""
-    with http.socket() as sock:
+    with own_http.socket() as sock:
         sock.sendall(b"GET /assets/%s HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"
                      % name.encode())
         received += sock.recv(65536)
@@ -312,7 +323,7 @@ def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection(http, site, na
     assert received.startswith(b"HTTP/1.1 200 ") and len(received) < 9_000_000
     assert (b"chunked" in received[:1000]) == (name == "huge.txt")
     assert not received.endswith(b"0\r\n\r\n")
-    assert http.get("/assets/app.js").status == 200
+    assert own_http.get("/assets/app.js").status == 200
 
 
 def test_descriptors_are_given_back(start, site):
@@ -363,10 +374,10 @@ def test_pipelined_requests_for_files_are_answered_in_order(http):
     assert raw.count(BIG[100000:199999]) == 2 and raw.endswith(b"User-agent: *\n")
 
 
-def test_files_are_counted_by_their_prefix(http):
-    http.get("/assets/app.js")
-    http.get("/assets/missing.js")
-    metrics = http.get("/metrics").body.decode()
+def test_files_are_counted_by_their_prefix(own_http):
+    own_http.get("/assets/app.js")
+    own_http.get("/assets/missing.js")
+    metrics = own_http.get("/metrics").body.decode()
     assert 'route="/assets",code="2xx"} 1' in metrics
     assert 'route="/assets",code="4xx"} 1' in metrics
 
