@@ -9,7 +9,7 @@ import pytest
 from harness import procs
 from harness.app import App, copy_orders
 from harness.chimpd import Chimpd, chimpctl
-from harness.cluster import MEMORY, Cluster, initdb, temp_dir
+from harness.cluster import Cluster, make_template, temp_dir
 from harness.fake import CHIMPD_TEST, FakeNode
 from harness.http import Client
 from harness.settings import CHIMPD, PATIENCE
@@ -25,10 +25,13 @@ def pytest_configure(config):
         if not program.exists():
             pytest.exit(f"{program} is missing: run scripts/build-in, or set CHIMP_BUILDDIR", 2)
     if not hasattr(config, "workerinput"):
-        top = temp_dir("template", MEMORY)
-        initdb(top / "data")
-        os.environ[TEMPLATE] = str(top / "data")
+        os.environ[TEMPLATE] = str(make_template(migrate))
     procs.become_subreaper()
+
+
+def migrate(url):
+    done = chimpctl("-d", url, "migrate")
+    assert done.status == 0, done
 
 
 def pytest_unconfigure(config):
@@ -64,25 +67,17 @@ def own_cluster(make_cluster):
     return make_cluster()
 
 
-@pytest.fixture(scope="session")
-def migrated(cluster):
-    """The name of a database with chimp's schema: copying it is cheap."""
-    made = cluster.create_database()
-    assert chimpctl("-d", made.url, "migrate").status == 0
-    return made.name
-
-
 @pytest.fixture
-def database(cluster, migrated):
+def database(cluster):
     """A database for one test, with chimp's schema in it."""
-    made = cluster.create_database(migrated)
+    made = cluster.create_database()
     yield made
     made.drop()
 
 
 @pytest.fixture
 def empty_database(cluster):
-    made = cluster.create_database()
+    made = cluster.create_database("template1")
     yield made
     made.drop()
 
@@ -156,8 +151,8 @@ def show_logs(daemons, test):
 
 
 @pytest.fixture(scope="module")
-def shared_nodes(cluster, migrated):
-    nodes = Shared(cluster, migrated)
+def shared_nodes(cluster):
+    nodes = Shared(cluster)
     yield nodes
     nodes.finish()
 

@@ -62,7 +62,7 @@ def test_a_start_beyond_the_budget_is_refused_with_the_arithmetic(
         make_cluster, folder):
     cluster = make_cluster(max_connections=TOTAL - 1 + RESERVED,
                            superuser_reserved_connections=RESERVED)
-    database = cluster.create_database()
+    database = cluster.create_database("template1")
     conf = folder / "chimpd.conf"
     configuration(conf, url=database.url, listen=f"unix:{folder}/http")
     done = run("-c", conf)

@@ -90,7 +90,7 @@ def test_an_outage_is_no_hole_in_a_stop(start, orders_conf, own_cluster, figure)
 
 
 def test_a_start_goes_on_when_postgresql_restarts_meanwhile(start, app, own_cluster):
-    database = own_cluster.create_database()
+    database = own_cluster.create_database("template1")
     daemon = start(app("", "create schema t; select pg_sleep(1);"), url=database.url, wait=False)
     until(lambda: database.value(
         "select true from pg_stat_activity where application_name = 'chimpd/prepare'"

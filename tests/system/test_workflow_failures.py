@@ -39,8 +39,8 @@ def define(*args, **more):
 
 
 @pytest.fixture(scope="module")
-def flows(cluster, migrated):
-    made = Workflows(cluster.create_database(migrated), *DEFINED, schema=SCHEMA + SAY, actions=(*ACTIONS, "say"))
+def flows(cluster):
+    made = Workflows(cluster.create_database(), *DEFINED, schema=SCHEMA + SAY, actions=(*ACTIONS, "say"))
     yield made
     made.finish()
 

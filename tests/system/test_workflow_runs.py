@@ -33,8 +33,8 @@ DEFINED = [
 
 
 @pytest.fixture(scope="module")
-def flows(cluster, migrated):
-    made = Workflows(cluster.create_database(migrated), *DEFINED, schema=SCHEMA + SCRIPT, actions=ACTIONS)
+def flows(cluster):
+    made = Workflows(cluster.create_database(), *DEFINED, schema=SCHEMA + SCRIPT, actions=ACTIONS)
     yield made
     made.finish()
 

@@ -14,8 +14,8 @@ from harness.workflow import Node, Workflows, action, child, goto, refused, sign
 
 
 @pytest.fixture(scope="module")
-def flows(cluster, migrated):
-    made = Workflows(cluster.create_database(migrated))
+def flows(cluster):
+    made = Workflows(cluster.create_database())
     yield made
     made.finish()
 

@@ -19,8 +19,8 @@ def define(*args, **more):
 
 
 @pytest.fixture(scope="module")
-def flows(cluster, migrated):
-    made = Workflows(cluster.create_database(migrated), *DEFINED)
+def flows(cluster):
+    made = Workflows(cluster.create_database(), *DEFINED)
     yield made
     made.finish()
 

@@ -53,6 +53,9 @@ def as_user(**options):
     return options
 
 
+MIGRATED = "migrated"  # a database with chimp's schema; copying it is cheap
+
+
 def initdb(data):
     subprocess.run(
         [PG_BINDIR / "initdb", "-D", data, "-U", "postgres", "-A", "trust",
@@ -60,6 +63,20 @@ def initdb(data):
         check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         cwd="/", **as_user())
     (data / "pg_hba.conf").write_text(HBA)
+
+
+def make_template(migrate):
+    """A folder for Cluster(), with a database on which migrate(url) was run."""
+    top = temp_dir("template", MEMORY)
+    initdb(top / "initdb")
+    server = Cluster(top / "initdb")
+    server.create_database("template1", MIGRATED)
+    migrate(server.url(MIGRATED))
+    server.stop()
+    server.data.rename(top / "data")
+    server.destroy()
+    shutil.rmtree(top / "initdb")
+    return top / "data"
 
 
 class Cluster:
@@ -77,8 +94,9 @@ class Cluster:
         self.process = None
         subprocess.run(["cp", "-a", template, self.data], check=True)
         self.start()
-        self.admin("create role app login")
-        self.admin("create role secretive login password 'right'")
+        if not self.admin("select 1 from pg_roles where rolname = 'app'"):
+            self.admin("create role app login")
+            self.admin("create role secretive login password 'right'")
 
     def start(self):
         options = [f"-c{k}={v}" for k, v in self.settings.items()]
@@ -123,8 +141,8 @@ class Cluster:
         finally:
             connection.close()
 
-    def create_database(self, template="template1"):
-        name = f"test_{next(self.numbers)}"
+    def create_database(self, template=MIGRATED, name=None):
+        name = name or f"test_{next(self.numbers)}"
         self.admin(f"create database {name} owner app template {template} strategy file_copy")
         return Database(self, name)
 

@@ -10,9 +10,8 @@ from .cluster import temp_dir
 class Shared:
     """One for each configuration that the tests ask for, with a database of its own."""
 
-    def __init__(self, cluster, template):
+    def __init__(self, cluster):
         self.cluster = cluster
-        self.template = template
         self.nodes = {}
 
     def node(self, make_app, **conf):
@@ -24,7 +23,7 @@ class Shared:
 
     def _start(self, make_app, conf):
         folder = temp_dir("shared")
-        database = self.cluster.create_database(self.template)
+        database = self.cluster.create_database()
         daemon = Chimpd(folder, url=database.url, include=[make_app(folder).conf], **conf)
         daemon.database = database
         try:
