@@ -8,6 +8,7 @@ wall clock shows it.
 """
 
 import functools
+import itertools
 
 from . import zones
 
@@ -29,21 +30,20 @@ def _shown(name, day):
     for begin in range(day * MINUTES, (day + 1) * MINUTES, 60):
         # No zone changes twice within an hour.
         first, last = (zones.offset(name, m * 60) // 60 for m in (begin, begin + 59))
-        for m in range(begin, begin + 60):
-            ahead = first if first == last else zones.offset(name, m * 60) // 60
-            found.append(m + ahead)
+        if first == last:
+            found += range(begin + first, begin + first + 60)
+        else:
+            found += (m + zones.offset(name, m * 60) // 60 for m in range(begin, begin + 60))
     return found
 
 
 @functools.cache
 def _day_of_minutes(name, day):
     """(minute since 1970, what the clock shows then, what it had shown)."""
-    reached = max(_shown(name, day - 2) + _shown(name, day - 1))
-    found = []
-    for minute, now in enumerate(_shown(name, day), day * MINUTES):
-        found.append((minute, now, reached))
-        reached = max(reached, now)
-    return found
+    before = max(_shown(name, day - 2) + _shown(name, day - 1))
+    shown = _shown(name, day)
+    reached = itertools.accumulate(shown, max, initial=before)
+    return list(zip(itertools.count(day * MINUTES), shown, reached))
 
 
 def _matches(e, minute):
@@ -51,11 +51,14 @@ def _matches(e, minute):
 
 
 def _restless_slots(e, name, day):
+    # No clock is further from UTC than a day, and none has leapt over more.
+    if not any(map(e.on_day, range(day - 2, day + 3))):
+        return
     for minute, now, reached in _day_of_minutes(name, day):
         seconds = e.seconds
         if e.fixed and now <= reached:
             continue
-        if e.fixed and any(_matches(e, m) for m in range(reached + 1, now)):
+        if e.fixed and now > reached + 1 and any(_matches(e, m) for m in range(reached + 1, now)):
             yield minute * 60
             seconds = [s for s in seconds if s > 0]
         if _matches(e, now):
@@ -64,10 +67,9 @@ def _restless_slots(e, name, day):
 
 
 def _calm_slots(e, name, day):
-    ahead = zones.offset(name, day * zones.DAY) // 60
-    for wall_day in (day - 1, day, day + 1):
-        if not e.on_day(wall_day):
-            continue
+    wall_days = [d for d in (day - 1, day, day + 1) if e.on_day(d)]
+    ahead = zones.offset(name, day * zones.DAY) // 60 if wall_days else 0
+    for wall_day in wall_days:
         for minute in e.minutes_of_day:
             at = wall_day * MINUTES + minute - ahead
             if at // MINUTES == day:
