@@ -64,7 +64,7 @@ def test_a_job_that_commits_late_is_found_in_a_busy_queue(jobs, figure, late_s):
     enqueuer.autocommit = False
 
     def keep_busy(connection):
-        while not stop.wait(0.005):
+        while not stop.wait(0.02):
             rows(connection, "select chimp.enqueue('q', '{}') from generate_series(1, 5)")
 
     busy = threading.Thread(target=keep_busy, args=(jobs.connect(),))
