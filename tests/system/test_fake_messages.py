@@ -71,11 +71,11 @@ def test_a_flood_starves_nobody_and_takes_no_memory(start_fake, figure, kind):
     before = private_kib(node.pid)
     flooder = node.child("fake/0")
     node.tell(0, f"flood {kind}")
-    time.sleep(5)
+    time.sleep(4)
     # The others' heartbeats were heard through it all.
     assert {n: node.children()[n] for n in others} == others
     assert not node.lines("fake/[12] pid .* hangs")
-    figure(f"private memory of the master more after 5 s of a flood ({kind})",
+    figure(f"private memory of the master more after 4 s of a flood ({kind})",
            private_kib(node.pid) - before, "KiB", 100)
     # So are signals, and the ends of others.
     with Stopwatch() as watch:

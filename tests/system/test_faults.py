@@ -58,7 +58,7 @@ def test_whatever_is_killed_no_job_is_lost_or_doubled(make_cluster, nodes, recor
     database = cluster.create_database()
     faults = Faults(cluster, database, nodes(database, 3, "processes = 2  concurrency = 5"))
     begun = time.monotonic()
-    with Bank(database) as bank:
+    with Bank(database, pause_s=long_or_short(0.1, 0.25)) as bank:
         while not bank.problems() and (
                 time.monotonic() < begun + seconds
                 or untested(faults) and time.monotonic() < begun + 4 * seconds):

@@ -16,6 +16,7 @@ from harness.wait import until
 # Longer under the sanitizers, which look for leaks.
 SECONDS = long_or_short(1800, 60 if PATIENCE > 1 else 8)
 CLIENTS = 12
+PAUSE_S = long_or_short(0, 0.01)
 
 SCHEMA = """
 create schema t;
@@ -71,6 +72,7 @@ class Load:
             except Exception as error:  # pylint: disable=broad-except
                 self.failures.append(f"{kind.__name__}: {error!r}")
             self.asked += 1
+            time.sleep(PAUSE_S)
 
     def read(self):
         n = self.random.randrange(1000)

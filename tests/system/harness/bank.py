@@ -184,8 +184,9 @@ class Client(threading.Thread):
 
     WAITING_MAX = 40  # of a queue: it is not to be what is measured
 
-    def __init__(self, database, number, queues):
+    def __init__(self, database, number, queues, pause_s):
         super().__init__(name=f"client {number}")
+        self.pause_s = pause_s
         self.queues = queues
         self.database = database
         self.number = number
@@ -202,7 +203,7 @@ class Client(threading.Thread):
         try:
             while not self.over.is_set():
                 self.transaction()
-                self.over.wait(self.dice.uniform(0, 0.1))
+                self.over.wait(self.dice.uniform(0, self.pause_s))
         except Exception as e:  # pylint: disable=broad-except
             self.problem = e
 
@@ -300,10 +301,14 @@ def nothing_is_halfway(connection):
 class Bank:
     """with Bank(database, clients=3) as bank: ...; then bank.audit()"""
 
-    def __init__(self, database, queues=None, clients=3):
-        """queues: those that are used, in shares; all if none are named."""
+    def __init__(self, database, queues=None, clients=3, pause_s=0.1):
+        """queues: those that are used, in shares; all if none are named.
+
+        pause_s: at most, of a client between two transactions.
+        """
         self.database = database
-        self.clients = [Client(database, n, queues or ALL_QUEUES) for n in range(clients)]
+        self.clients = [Client(database, n, queues or ALL_QUEUES, pause_s)
+                        for n in range(clients)]
         self.reader = Reader(database)
 
     def __enter__(self):

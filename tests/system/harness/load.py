@@ -3,7 +3,11 @@
 import threading
 import time
 
+from .settings import long_or_short
 from .wait import until
+
+# Between two orders. Without it a client takes what the machine has.
+PAUSE_S = long_or_short(0, 0.01)
 
 
 class Load:
@@ -53,6 +57,7 @@ class Load:
                 if moved is None:
                     break
                 self.acknowledged[order["id"]] = moved["status"]
+            self.over.wait(PAUSE_S)
 
 
 LIFE = ["pending", "assigned", "in_progress", "completed"]
