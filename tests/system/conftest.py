@@ -8,6 +8,7 @@ import pytest
 
 from harness import procs
 from harness.app import App, copy_orders
+from harness.batches import Batches
 from harness.chimpd import Chimpd, chimpctl
 from harness.cluster import Cluster, make_template, temp_dir
 from harness.fake import CHIMPD_TEST, FakeNode
@@ -32,6 +33,11 @@ def pytest_configure(config):
 def migrate(url):
     done = chimpctl("-d", url, "migrate")
     assert done.status == 0, done
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return Batches(config, log)
 
 
 def pytest_unconfigure(config):
