@@ -81,7 +81,7 @@ def test_a_crash_of_the_server_empties_it(make_cluster):
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(psycopg2.Error):
         database.rows("select pg_sleep(60)")
-    until(lambda: database.connect(), "PostgreSQL answers", timeout=30)
+    until(lambda: database.value("select true"), "PostgreSQL answers", timeout=30)
     assert get(database, "a") is None
     assert database.value("select chimp.kv_get('a')") == 1
 
