@@ -49,6 +49,7 @@ def pytest_unconfigure(config):
 def cluster():
     """A PostgreSQL for all tests of this process. Do not stop it."""
     server = Cluster(os.environ[TEMPLATE])
+    server.hold()
     yield server
     server.destroy()
 

@@ -92,6 +92,7 @@ class Cluster:
         self.data = self.dir / "data"
         self.numbers = itertools.count(1)
         self.process = None
+        self.held = None
         subprocess.run(["cp", "-a", template, self.data], check=True)
         self.start()
         if not self.admin("select 1 from pg_roles where rolname = 'app'"):
@@ -133,13 +134,17 @@ class Cluster:
         return connection
 
     def admin(self, statement):
+        if self.held is not None:
+            return rows(self.held, statement)
         connection = self.connect("postgres")
         try:
-            with connection.cursor() as cursor:
-                cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
+            return rows(connection, statement)
         finally:
             connection.close()
+
+    def hold(self):
+        """Keep a connection for admin(), of a server that nobody stops."""
+        self.held = self.connect("postgres")
 
     def create_database(self, template=MIGRATED, name=None):
         name = name or f"test_{next(self.numbers)}"
