@@ -142,6 +142,7 @@ def test_g27_a_name_of_an_app_is_refused_at_run_time(start, app, database):
     for call in ("cron_set('c', '@daily', 't.fire')", "cron_unset('c')"):
         code, text = refused(database, f"select chimp.{call}")
         assert code == "CH002" and 'belongs to app "t"' in text
+    planned(database, "c")
     row = schedule(database, "c")
     assert (row["schedule"], row["app"], row["state"]) == (YEARLY, "t", "waiting")
     # One that nobody has any more can be forgotten, and its name is free.
