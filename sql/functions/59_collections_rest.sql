@@ -155,7 +155,7 @@ begin
 			exit;
 		end if;
 		items := items || document;
-		bytes_left := bytes_left - pg_column_size(document);
+		bytes_left := bytes_left - octet_length(document::text);
 	end loop;
 	return jsonb_build_object('items', items, 'next', following);
 exception when sqlstate 'CH002' then
