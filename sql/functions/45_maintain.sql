@@ -181,6 +181,22 @@ begin
 	return m.walk_queue = 0;
 end $$;
 
+create or replace function chimp.maintain_state(max_rows int) returns int
+language plpgsql as $$
+begin
+	return chimp.remove_expired('chimp.kv_entry', max_rows) + chimp.remove_expired('chimp.lock_entry', max_rows)
+		+ chimp.remove_expired('chimp.cache_entry', max_rows) + chimp.cache_evict(max_rows)
+		+ chimp.stream_retain(max_rows) + chimp.telemetry_retain(max_rows)
+		-- A whole step of them: there are more.
+		+ chimp.counters_fold(max_rows * 5) / (max_rows * 5);
+exception when others then
+	-- Jobs must not suffer from what a handler has stored.
+	raise info 'maintenance of state failed: % (%)', sqlerrm, sqlstate using errcode = 'CHP03', detail = 'error';
+	return 0;
+end $$;
+comment on function chimp.maintain_state(int) is
+	'A step of what state needs, of up to so many rows of each kind; how many, 0 if it failed, which is logged.';
+
 create or replace function chimp.maintain(max_rows int default 10000) returns boolean
 language plpgsql as $$
 declare
@@ -202,12 +218,7 @@ begin
 	-- Deleting a job costs more than counting one, and whoever asks has other
 	-- things to do on this connection: some 20 ms.
 	runs := chimp.workflow_retain(least(max_rows / 10, 1000));
-	entries := chimp.remove_expired('chimp.kv_entry', max_rows / 10)
-		+ chimp.remove_expired('chimp.lock_entry', max_rows / 10)
-		+ chimp.remove_expired('chimp.cache_entry', max_rows / 10) + chimp.cache_evict(max_rows / 10)
-		+ chimp.stream_retain(max_rows / 10) + chimp.telemetry_retain(max_rows / 10);
-	-- A whole step of them: there are more.
-	entries := entries + chimp.counters_fold(max_rows / 2) / (max_rows / 2);
+	entries := chimp.maintain_state(max_rows / 10);
 	return chimp.retain(max_rows / 5) >= max_rows / 10 or firings > 0 or runs > 0 or entries > 0;
 end $$;
 comment on function chimp.maintain(int) is

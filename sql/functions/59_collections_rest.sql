@@ -233,6 +233,9 @@ declare
 	d record;
 begin
 	perform chimp.rest_query(input);
+	if chimp.request() -> 'headers' ->> 'content-type' ilike '%merge-patch%' then
+		raise sqlstate 'PT415' using message = 'this PATCH sets whole members, and null is a value: send it as application/json';
+	end if;
 	if patch ? 'id' then
 		raise sqlstate 'PT400' using message = 'the id of a document stays';
 	end if;

@@ -486,6 +486,13 @@ def test_the_routes_of_a_collection_are_registered(http, database):
     assert b'route="GET /api/some/{id}",code="4xx"} ' in http.get("/metrics").body
 
 
+def test_a_merge_patch_is_another_thing(http):
+    post(http, {"id": "a", "n": 1})
+    answer = http.request("PATCH", "/api/open/a", b'{"n": null}', {"Content-Type": "Application/Merge-Patch+json"})
+    refused(answer, 415, "null is a value")
+    assert http.get("/api/open/a").json["n"] == 1
+
+
 def test_a_page_of_large_documents_ends_early(http, database):
     database.rows("select chimp.collection_insert('seen', jsonb_build_object('id', 'd' || lpad(n::text, 2, '0'),"
                   " 'text', repeat('x', 1000000))) from generate_series(1, 20) n")

@@ -82,6 +82,16 @@ def test_a_counter_is_deleted_while_it_is_folded(database):
     assert answer == [(True,)] and count(database) == 0
 
 
+def test_what_is_wrong_with_state_does_not_stop_the_maintenance_of_jobs(database):
+    database.rows("insert into chimp.counter_value values ('big', 9e131071)")
+    database.rows("insert into chimp.counter_change values ('big', 9e131071)")
+    connection = database.connect()
+    database.rows("update chimp.maintenance set kept_at = now() - interval '1 h'")
+    assert rows(connection, "select chimp.maintain()") == [(False,)]
+    assert any("maintenance of state failed: value overflows" in notice for notice in connection.notices)
+    assert database.value("select kept_at > now() - interval '1 min' from chimp.maintenance") is True
+
+
 # --- handlers --------------------------------------------------------------------------
 
 HANDLER = """
