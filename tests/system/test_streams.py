@@ -134,9 +134,10 @@ def test_a_commit_that_takes_long_holds_up_no_other(database, figure):
     rows(slow, "set constraints all immediate")
     appended(database)
     reader = database.connect()
-    thread = threading.Thread(target=rows, args=(reader, READ, 0, 10))
+    thread = threading.Thread(target=rows, args=(reader, READ, 0, 10), daemon=True)
     thread.start()
     longest, connection = 0, database.connect()
+    rows(connection, "set lock_timeout = '20 s'")
     for n in range(200):
         started = time.monotonic()
         append(connection, str(n))
