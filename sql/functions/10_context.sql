@@ -61,3 +61,14 @@ create or replace function chimp.from_ms(ms bigint) returns timestamptz
 language sql immutable parallel safe as $$
 	select to_timestamp(ms / 1000.0)
 $$;
+
+create or replace function chimp.name_check(what text, name text) returns void
+language plpgsql immutable as $$
+begin
+	if octet_length(name) between 1 and 255 then
+		return;
+	end if;
+	raise exception '%: a name has 1 to 255 bytes, not %', what, coalesce(octet_length(name), 0) using errcode = '22023';
+end $$;
+comment on function chimp.name_check(text, text) is
+	'Is it a name, of 1 to 255 bytes? 22023: it is not; `what` says of what.';

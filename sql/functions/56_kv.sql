@@ -2,15 +2,6 @@
 -- has expired is not there, from the very instant on (clock_timestamp(), also
 -- within a long transaction), and is removed some time later.
 
-create or replace function chimp.name_check(what text, name text) returns void
-language plpgsql immutable as $$
-begin
-	if octet_length(name) between 1 and 255 then
-		return;
-	end if;
-	raise exception '%: a name has 1 to 255 bytes, not %', what, coalesce(octet_length(name), 0) using errcode = '22023';
-end $$;
-
 -- Of keys, of the cache and of locks.
 create or replace function chimp.ttl_fail(name text, ttl interval) returns timestamptz
 language plpgsql as $$

@@ -107,10 +107,7 @@ begin
 	if made is not null then
 		return made;
 	end if;
-	if coalesce(name, '') = '' or octet_length(name) > 255 then
-		raise exception 'chimp.collection: a name has 1 to 255 bytes, not %', coalesce(octet_length(name), 0)
-			using errcode = '22023';
-	end if;
+	perform chimp.name_check('chimp.collection', name);
 	insert into chimp.collection as c (name) values ($1) on conflict on constraint collection_name_key do nothing
 	returning c.id into made;
 	if made is null then

@@ -1,15 +1,13 @@
 """Collections over HTTP: every status, what is compared, and races of If-Match."""
 
 import json
-import shutil
 import threading
 from urllib.parse import quote
 
 import pytest
 
-from harness.app import App
-from harness.chimpd import Chimpd
-from harness.cluster import rows, temp_dir
+from harness.cluster import rows
+from harness.shared import app_of
 
 APP = """
   collection "open" { path = "/api/open"  filters = { "orderId", "reviewer", "deep.n", "id", "it's" }  writable = { "*" } }
@@ -24,21 +22,14 @@ create function t.other(input jsonb) returns jsonb language sql as $$ select '{"
 PROBLEM = "application/problem+json"
 
 
-@pytest.fixture(scope="module")
-def node(cluster):
+NODE = app_of(APP, OTHER)
+
+
+@pytest.fixture
+def node(shared):
     """(client, database) of a node for all tests of this file."""
-    made = cluster.create_database()
-    path = temp_dir("rest")
-    daemon = Chimpd(path, url=made.url, include=[App(path, APP, OTHER).conf],
-                    workers="", cron=0, subscriber=0, pool_max=8)
-    try:
-        yield daemon.start().http, made
-    finally:
-        try:
-            daemon.finish()
-        finally:
-            made.drop()
-            shutil.rmtree(path)
+    daemon = shared(NODE, workers="", cron=0, subscriber=0, pool_max=8)
+    return daemon.http, daemon.database
 
 
 @pytest.fixture
